@@ -1,0 +1,79 @@
+# One command for each job; every target sets up .venv by itself from the lock. Needs make, Python 3.11 or
+# newer and, for a first set-up, a network. Paths are relative, so a checkout path may contain spaces; tools
+# run as `python -m NAME`, because the scripts of a virtual environment do not stand such a path.
+
+PYTHON  ?= python3
+PROFILE ?= embedded
+SEEDS   ?=
+JOBS    ?= all
+FOLDER  ?= data/visdrone
+SETS    ?= train val test-dev
+ARGS    ?=
+
+VENV := .venv/bin/python
+
+# `python -m lib.NAME` and `import lib` in the notebooks find this checkout, not another one.
+export PYTHONPATH := $(CURDIR)
+
+# The kernel `python3` is the one of .venv; a person's own kernels, start-up scripts and caches stay out of it.
+OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDIR)/.cache/jupyter" \
+      IPYTHONDIR="$(CURDIR)/.cache/ipython" XDG_CACHE_HOME="$(CURDIR)/.cache" MPLBACKEND=
+
+.PHONY: help reproduce test lint notebook data publish verify lock clean
+
+help: ## this list
+	@echo "make TARGET [NAME=VALUE ...]"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo "PROFILE=embedded|visdrone-val|paper  SEEDS=\"1 2 3\" (empty: the profile's own)  JOBS=all|N  PYTHON=python3"
+
+reproduce: .venv/.installed ## the main job: data, training, generation, retraining, tables and figures of PROFILE
+	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete \
+	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)"
+	@$(OWN) $(VENV) -m lib.report "$(PROFILE)"
+
+test: lint ## lint and all tests
+	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+lint: .venv/.installed ## ruff over code and notebooks
+	@$(VENV) -m ruff check --quiet --cache-dir .cache/ruff .
+
+notebook: .venv/.installed ## JupyterLab in notebooks/
+	@$(OWN) $(VENV) -m jupyterlab --notebook-dir notebooks $(ARGS)
+
+data: .venv/.installed ## download VisDrone-DET into FOLDER (1.9 GB; SETS=val: 80 MB); resumes
+	@$(VENV) -m lib.download "$(FOLDER)" --sets $(SETS) $(ARGS)
+
+publish: .venv/.installed ## refresh the committed figures, numbers and notebook outputs from the run of PROFILE
+	@$(OWN) $(VENV) -m lib.publish "$(PROFILE)" $(ARGS)
+
+verify: .venv/.installed ## compare the run of PROFILE with the committed numbers
+	@$(OWN) $(VENV) -m lib.verify "$(PROFILE)" $(ARGS)
+
+lock: .venv/.installed ## renew requirements.txt, the lock of pyproject.toml
+	@$(VENV) -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --python-version 3.11 pyproject.toml --output-file .venv/lock.txt
+	@{ echo "# The lock of pyproject.toml: Linux (x86-64, arm64), macOS 14 (Apple silicon), Python 3.11 or newer."; \
+	   echo "# Renew it with: make lock"; cat .venv/lock.txt; } > .venv/lock.new
+	@mv .venv/lock.new requirements.txt
+	@echo "requirements.txt renewed; the next target installs it"
+
+clean: ## remove .venv, caches and the run of PROFILE; data and the runs of other profiles stay
+	@case "$(PROFILE)" in ""|.*|*/*) echo "make clean: PROFILE is '$(PROFILE)', expected a profile's name" >&2; exit 2;; esac
+	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache "runs/$(PROFILE)"
+	find . -name __pycache__ -type d -not -path "./data/*" -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted set-up is taken up again. uv comes at the version and with the
+# hashes that the lock names.
+.venv/.installed: requirements.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) is $$("$(PYTHON)" -V 2>&1 || true); Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; \
+	  exit 2; }
+	@echo "Setting up .venv (a minute when the packages are cached, longer when they are downloaded) ..." >&2
+	@$(VENV) -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear .venv || { \
+	  echo "$(PYTHON) cannot make a virtual environment; Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@awk '/^[^ ]/ {keep = /^uv==/} keep' requirements.txt > .venv/uv.txt
+	@PYTHONPATH= $(VENV) -m pip install -qq --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@if [ -t 2 ]; then quiet=; else quiet=--quiet; fi; \
+	  PYTHONPATH= UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-300}" $(VENV) -m uv pip install $$quiet \
+	  --python $(VENV) --require-hashes -r requirements.txt
+	@touch .venv/.installed

@@ -1,0 +1,1 @@
+"""Model and data code of the reproduction; the notebooks tell the story."""

@@ -1,0 +1,194 @@
+"""The variational autoencoder VAENN: its objective, its training, its reconstructions.
+
+The evidence lower bound of Kingma & Welling (arXiv 1312.6114): reconstruction summed
+over the 3,072 values of an image, averaged over the batch, Kullback-Leibler divergence
+summed over the latent dimensions, its weight `beta` explicit. Beta is twice the
+variance of a Gaussian decoder, so a small beta is a sharp decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.acceleration import ComputePath
+from lib.models import VAE
+from lib.training import EVALUATION_BATCH, Schedule, augment, fit, generator, image_batch
+
+
+class Objective(NamedTuple):
+    """What the autoencoder minimises, each weight explicit.
+
+    squared error + detail * squared error of what a 3x3 blur removes
+    + features * squared error of the classifier's own features (deep feature
+    consistency, Hou et al., arXiv 1610.00291; the paper's reference 9)
+    + beta * KL; beta grows from 0 to its value in the first `warm` share of the steps.
+    """
+
+    beta: float = 0.02
+    detail: float = 0.0
+    features: float = 0.0
+    warm: float = 0.1
+
+
+def divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
+    """KL of N(mu, sigma^2) from N(0, 1) in nats, per image and dimension (N, latent_dim)."""
+    return 0.5 * (mu.square() + log_variance.exp() - 1 - log_variance)
+
+
+def high_pass(images: Tensor) -> Tensor:
+    """What a 3x3 mean takes away: edges and texture (N, 3, H, W) -> same shape."""
+    return images - F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+
+
+def train_vae(
+    vae: VAE,
+    images: np.ndarray,
+    schedule: Schedule,
+    *,
+    path: ComputePath,
+    objective: Objective,
+    classifier: nn.Module | None = None,
+    heldout: np.ndarray | None = None,
+    measure_every: int = 0,
+    freeze_steps: int = 0,
+    checkpoint: Path | None = None,
+    title: str = "VAE",
+) -> list[dict]:
+    """Train in place on uint8 images (N, 32, 32, 3), mirrored left-right at random.
+
+    `classifier` gives the features of the objective, if they weigh anything. `heldout`
+    images are measured (`elbo`) every `measure_every` steps. `freeze_steps`: the
+    encoder's body keeps the transferred weights so long. Returns the history.
+    """
+    path.place(vae)
+    data = torch.from_numpy(np.ascontiguousarray(images)).to(path.device)
+    if objective.features and classifier is None:
+        raise ValueError(
+            "objective.features: found a weight but no classifier, expected one to take features from"
+        )
+    body = path.place(classifier).body.eval().requires_grad_(False) if objective.features else None
+    latent = vae.encoder.mu.out_features
+
+    def forward(batch: Tensor, epsilon: Tensor, beta: Tensor):
+        x = image_batch(batch)
+        with path.autocast():
+            made, mu, log_variance = vae(x, epsilon)
+        made = made.float()
+        squared = (made - x).square().sum((1, 2, 3)).mean()
+        kl = divergence(mu.float(), log_variance.float()).sum(1).mean()
+        loss = squared + beta * kl
+        if objective.detail:
+            loss = loss + objective.detail * high_pass(made - x).square().sum((1, 2, 3)).mean()
+        if body is not None:
+            with path.autocast():
+                distance = F.mse_loss(body(made).float(), body(x).float())
+            loss = loss + objective.features * distance * x[0].numel()
+        return loss, squared, kl
+
+    forward = path.compile(forward, schedule.steps)
+
+    def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        vae.encoder.body.requires_grad_(step >= freeze_steps)
+        random = generator(schedule.seed, 3, step)
+        rows = schedule.rows(len(data), step).to(path.device)
+        batch = augment(data[rows], random)
+        epsilon = torch.randn(len(rows), latent, generator=random).to(path.device)
+        beta = objective.beta * min(1.0, (step + 1) / max(1.0, objective.warm * schedule.steps))
+        loss, squared, kl = forward(batch, epsilon, torch.tensor(beta, device=path.device))
+        return loss, {"squared_error": squared.detach(), "kl": kl.detach()}
+
+    def after(step: int) -> dict:
+        return {
+            f"heldout_{name}": value
+            for name, value in elbo(vae, heldout, path).items()
+            if name != "kl_per_dimension"
+        }
+
+    history = fit(
+        vae,
+        batch_loss,
+        schedule,
+        path=path,
+        checkpoint=checkpoint,
+        title=title,
+        after=after if heldout is not None else None,
+        after_every=measure_every or schedule.steps,
+    )
+    if body is not None:
+        classifier.requires_grad_(True)
+    return history
+
+
+@torch.inference_mode()
+def encode(vae: VAE, images: np.ndarray, path: ComputePath) -> tuple[np.ndarray, np.ndarray]:
+    """mu and sigma of the posteriors, float32 (N, latent_dim) each, of uint8 images (N, 32, 32, 3)."""
+    vae.eval()
+    found = []
+    for start in range(0, len(images), EVALUATION_BATCH):
+        block = torch.from_numpy(np.ascontiguousarray(images[start : start + EVALUATION_BATCH])).to(
+            path.device
+        )
+        with path.autocast():
+            mu, log_variance = vae.encoder(image_batch(block))
+        found.append((mu.float().cpu().numpy(), torch.exp(0.5 * log_variance.float()).cpu().numpy()))
+    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+
+@torch.inference_mode()
+def decode(vae: VAE, codes: np.ndarray, path: ComputePath) -> np.ndarray:
+    """Images uint8 (N, 32, 32, 3) from codes float (N, latent_dim): the decoder's means, rounded."""
+    vae.eval()
+    found = np.empty((len(codes), 32, 32, 3), np.uint8)
+    for start in range(0, len(codes), EVALUATION_BATCH):
+        block = torch.from_numpy(np.asarray(codes[start : start + EVALUATION_BATCH], np.float32)).to(
+            path.device
+        )
+        with path.autocast():
+            made = vae.decoder(block).float()
+        found[start : start + len(block)] = (
+            (made * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        )
+    return found
+
+
+def elbo(vae: VAE, images: np.ndarray, path: ComputePath, seed: int = 0) -> dict:
+    """Evidence lower bound of images, with one z an image drawn by `seed`.
+
+    nats per image, for a Gaussian decoder whose variance is the one that suits these
+    images best (sigma-VAE, Rybkin et al., arXiv 2006.13202): squared_error (sum over
+    3,072 values in [0, 1]), kl (nats), elbo (nats), active_units (dimensions with a
+    mean KL over 0.01 nats), kl_per_dimension.
+    """
+    mu, sigma = encode(vae, images, path)
+    noise = np.random.default_rng(seed).standard_normal(mu.shape, np.float32)
+    made = decode(vae, mu + sigma * noise, path).astype(np.float32)
+    squared = float(((made - images) / 255.0).__pow__(2).sum((1, 2, 3)).mean())
+    values = images[0].size
+    kl = divergence(torch.from_numpy(mu), 2 * torch.from_numpy(sigma).log()).mean(0).numpy()
+    likelihood = -0.5 * values * (math.log(2 * math.pi * squared / values) + 1)
+    return {
+        "squared_error": squared,
+        "kl": float(kl.sum()),
+        "elbo": likelihood - float(kl.sum()),
+        "active_units": int((kl > 0.01).sum()),
+        "kl_per_dimension": kl.tolist(),
+    }
+
+
+def reconstruct(vae: VAE, images: np.ndarray, path: ComputePath) -> np.ndarray:
+    """Decoded posterior means of uint8 images (N, 32, 32, 3)."""
+    return decode(vae, encode(vae, images, path)[0], path)
+
+
+def best_of(histories: dict[str, list[dict]], key: str = "heldout_elbo") -> str:
+    """Name of the history that ends with the highest `key`."""
+    last: Callable = lambda h: [row[key] for row in h if key in row][-1]  # noqa: E731
+    return max(histories, key=lambda name: last(histories[name]))

@@ -1,0 +1,348 @@
+"""Accuracy with intervals, and the paper's Table 2 in a form that can be believed.
+
+The "accuracy for the class Cars" of the paper (section 5, Table 2) is the recall of
+cars, and a classifier that calls everything a car has 100 %. So a row here never
+comes alone: precision, non-cars called car (in summer, and under the same snow) and
+the overall accuracy go with it. All measures are shares in [0, 1].
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lib.intervals import DRAWS, Measure, over_seeds, ratio_over_seeds, share
+from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
+from lib.intervals import wilson as wilson
+from lib.runs import InputError
+from lib.visdrone import CLASSES
+
+CAR = CLASSES.index("car")
+PROTOCOLS = ("paper", "heldout")
+SPLITS = ("object", "sequence")
+ARMS_WITHOUT_SAMPLES = ("none", "continued", "winter", "oversampled", "classic")  # n_synthetic is 0
+CONTROL, BEFORE = "continued", "none"
+COLUMNS = (
+    "arm", "protocol", "split", "n_winter", "n_synthetic", "seed", "metric",
+    "value", "low", "high", "numerator", "denominator", "winter",
+)  # fmt: skip
+GROUP = ["arm", "protocol", "split", "n_winter", "n_synthetic", "winter", "metric"]
+RECALLS = tuple("recall_" + name.replace(" ", "_") for name in CLASSES)
+METRICS = (
+    "winter_car_recall", "winter_noncar_called_car", "car_recall", "car_precision", "noncar_called_car",
+    "accuracy", *RECALLS,
+)  # fmt: skip
+# how far an arm may move and still count as better: at most 2 points up, at most 1 point down
+LIMITS = {"winter_noncar_called_car": 0.02, "noncar_called_car": 0.02, "car_recall": -0.01}
+PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the paper gives no number
+    ("car_recall", None): (96.1, 96.1),
+    ("winter_car_recall", "paper"): (71.2, 92.4),
+    ("accuracy", None): (92.2, None),
+}
+
+
+class Answers(NamedTuple):
+    """A classifier's answers on one test set, n objects."""
+
+    labels: np.ndarray  # (n,) int, 0..5
+    predictions: np.ndarray  # (n,) int, 0..5
+    sequences: np.ndarray | None  # (n,) str, the recording that an object is from
+
+
+def answers(labels, predictions, sequences=None, name: str = "test set") -> Answers:
+    """Check one test set. `predictions`: labels (n,) or class probabilities (n, 6).
+
+    Raises InputError if it is empty, of unequal lengths, or holds other labels than 0..5.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.ndim != 1 or len(labels) == 0:
+        raise InputError(name, f"labels of shape {labels.shape}", "at least one object, shape (n,)")
+    if predictions.ndim == 2 and predictions.shape[1] == len(CLASSES):
+        if not np.isfinite(predictions).all():
+            raise InputError(name, "probabilities that are not finite", "numbers in [0, 1]")
+        predictions = predictions.argmax(axis=1)
+    for what, array in (("labels", labels), ("predictions", predictions)):
+        if array.shape != labels.shape or not np.issubdtype(array.dtype, np.integer):
+            raise InputError(name, f"{what} of shape {array.shape}, type {array.dtype}",
+                             f"{len(labels)} integers or, for predictions, ({len(labels)}, {len(CLASSES)})")
+        if array.min() < 0 or array.max() >= len(CLASSES):
+            raise InputError(name, f"{what} {array.min()}..{array.max()}", f"0..{len(CLASSES) - 1}")
+    if sequences is not None:
+        sequences = np.asarray(sequences).astype(str)
+        if sequences.shape != labels.shape:
+            raise InputError(name, f"sequences of shape {sequences.shape}", f"{len(labels)} names")
+    return Answers(labels.astype(np.int64), predictions.astype(np.int64), sequences)
+
+
+def summer_measures(summer: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, Measure]:
+    """Accuracy, cars' recall and precision, non-cars called car, recall of each class that occurs."""
+    labels, said, sequences = summer
+    car, called = labels == CAR, said == CAR
+    if not car.any() or car.all():
+        raise InputError("summer test set", f"{int(car.sum())} cars of {len(car)}", "cars and non-cars")
+    pairs = {
+        "car_recall": (called, car),
+        "car_precision": (car, called),
+        "noncar_called_car": (called, ~car),
+        "accuracy": (said == labels, np.ones(len(labels), bool)),
+    }
+    pairs |= {name: (said == k, labels == k) for k, name in enumerate(RECALLS) if (labels == k).any()}
+    return {name: share(hits, of, sequences, draws, seed) for name, (hits, of) in pairs.items()}
+
+
+def winter_measures(cars: Answers, noncars: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, Measure]:
+    """Recall of winter cars, and the share of snow-covered non-cars that are called car."""
+    if (cars.labels != CAR).any():
+        raise InputError("winter cars", f"{int((cars.labels != CAR).sum())} other objects", "cars only")
+    if (noncars.labels == CAR).any():
+        raise InputError("winter non-cars", f"{int((noncars.labels == CAR).sum())} cars", "none")
+    everything = {"winter_car_recall": cars, "winter_noncar_called_car": noncars}
+    return {
+        name: share(said == CAR, np.ones(len(said), bool), sequences, draws, seed)
+        for name, (_, said, sequences) in everything.items()
+    }
+
+
+def confusion_matrix(labels, predictions) -> pd.DataFrame:
+    """Counts (6, 6), named by class: a row is the true class, a column the answer."""
+    checked = answers(labels, predictions)
+    counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    np.add.at(counts, (checked.labels, checked.predictions), 1)
+    truth, called = pd.Index(CLASSES, name="class"), pd.Index(CLASSES, name="called")
+    return pd.DataFrame(counts, index=truth, columns=called)
+
+
+def table2_rows(arm: str, protocol: str, split: str, n_winter: int, n_synthetic: int, seed: int,
+                metrics: Mapping[str, Measure], winter: str = "simulated winter") -> pd.DataFrame:
+    """One arm's measures as rows of the tidy table (COLUMNS). `winter`: where the winter crops are from."""
+    rows = [(arm, protocol, split, n_winter, n_synthetic, seed, name, *measure, winter)
+            for name, measure in metrics.items()]
+    return check_table2(pd.DataFrame(rows, columns=COLUMNS), f"arm {arm}")
+
+
+def predictions_to_rows(arm: str, split: str, n_winter: int, n_synthetic: int, seed: int, summer: Answers,
+                        winter_cars: Mapping[str, Answers], winter_noncars: Answers,
+                        winter: str = "simulated winter", draws: int = DRAWS) -> pd.DataFrame:
+    """Everything that Table 2 says of one classifier: one row a measure and protocol.
+
+    `winter_cars`: protocol -> answers. The summer test set and the winter non-cars are the
+    same in both protocols, so their measures are repeated: each protocol's rows are complete.
+    """
+    shared = summer_measures(summer, draws, seed)
+    return pd.concat(
+        [table2_rows(arm, protocol, split, n_winter, n_synthetic, seed,
+                     winter_measures(cars, winter_noncars, draws, seed) | shared, winter)
+         for protocol, cars in winter_cars.items()], ignore_index=True,
+    )  # fmt: skip
+
+
+def _fault(row: Mapping) -> tuple[str, str] | None:
+    """What is wrong with one row (found, expected), or None."""
+    for column, allowed in (("protocol", PROTOCOLS), ("split", SPLITS), ("metric", METRICS)):
+        if row[column] not in allowed:
+            return f"{column} {row[column]!r}", " or ".join(allowed)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", str(row["arm"])):
+        return f"arm {row['arm']!r}", "a name of small letters, digits and _"
+    if not str(row["winter"]).strip():
+        return "no winter source", "'simulated winter' or the source's name"
+    for column in ("n_winter", "n_synthetic", "seed", "numerator", "denominator"):
+        if row[column] < 0:
+            return f"{column} {row[column]}", "0 or more"
+    if (row["arm"] in ARMS_WITHOUT_SAMPLES) != (row["n_synthetic"] == 0):
+        wanted = f"0 for {', '.join(ARMS_WITHOUT_SAMPLES)}, and only there"
+        return f"n_synthetic {row['n_synthetic']} for arm {row['arm']}", wanted
+    for column in ("value", "low", "high"):
+        if not 0 <= row[column] <= 1:  # NaN too
+            return f"{column} {row[column]}", "a share in [0, 1]"
+    if row["low"] > row["high"]:
+        return f"interval {row['low']}..{row['high']}", "low <= high"
+    if abs(row["value"] * row["denominator"] - row["numerator"]) > 1e-6 * max(1, row["denominator"]):
+        return f"value {row['value']}", f"{row['numerator']} / {row['denominator']}"
+    return None
+
+
+def check_table2(table: pd.DataFrame, where: str | Path = "table 2", lines=None) -> pd.DataFrame:
+    """Return the table if its columns and values are right; InputError names the first wrong row.
+
+    `lines`: the rows' line numbers in the file; without, row i is line i + 2 (a CSV with a header).
+    """
+    if tuple(table.columns) != COLUMNS:
+        raise InputError(where, f"columns {','.join(map(str, table.columns))}", ",".join(COLUMNS), 1)
+    if len(table) == 0:
+        raise InputError(where, "no rows", "at least one measurement")
+    lines = range(2, len(table) + 2) if lines is None else lines
+    seen: dict[tuple, int] = {}
+    for line, row in zip(lines, table.to_dict("records"), strict=True):
+        if fault := _fault(row):
+            raise InputError(where, *fault, line)
+        first = seen.setdefault(tuple(row[name] for name in (*GROUP, "seed")), line)
+        if first != line:
+            raise InputError(where, f"the measurement of line {first} again", "each measurement once", line)
+    return table
+
+
+def read_table2(path: str | Path) -> pd.DataFrame:
+    """Read a tidy table as `lib.runs.write_table` writes it; InputError names file and line of a fault."""
+    kinds = dict.fromkeys(("n_winter", "n_synthetic", "seed", "numerator", "denominator"), int)
+    kinds |= dict.fromkeys(("value", "low", "high"), float)
+    rows, lines = [], []
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)  # not pandas: an arm is called "none", which must stay a word
+        header = next(reader, [])
+        if tuple(header) != COLUMNS:
+            raise InputError(path, f"columns {','.join(header)}", ",".join(COLUMNS), 1)
+        for fields in reader:
+            if len(fields) != len(COLUMNS):
+                raise InputError(path, f"{len(fields)} fields", f"{len(COLUMNS)}", reader.line_num)
+            try:
+                rows.append([kinds.get(k, str)(field) for k, field in zip(COLUMNS, fields, strict=True)])
+            except ValueError as error:
+                raise InputError(path, f"{error}", "a number", reader.line_num) from None
+            lines.append(reader.line_num)
+    return check_table2(pd.DataFrame(rows, columns=COLUMNS), path, lines)
+
+
+def _per_seed(table: pd.DataFrame, arm: str) -> dict[tuple, dict[int, float]]:
+    """(protocol, split, winter, metric, seed) -> {n_winter: value} of one arm."""
+    found: dict[tuple, dict[int, float]] = {}
+    for row in table[table["arm"] == arm].to_dict("records"):
+        key = (row["protocol"], row["split"], row["winter"], row["metric"], row["seed"])
+        found.setdefault(key, {})[row["n_winter"]] = row["value"]
+    return found
+
+
+def _partner(values: dict[int, float], n_winter: int) -> float | None:
+    """The baseline's value at the same n_winter, or its only one (a baseline needs no winter crops)."""
+    return values.get(n_winter, next(iter(values.values())) if len(values) == 1 else None)
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds: one row for each arm, protocol, split, n_winter, n_synthetic, winter and metric.
+
+    Columns: mean, sd (NaN for one seed), n_seeds, low, high (Student's t over seeds, cut to
+    [0, 1]; one seed: the interval within the seed); difference_* : paired by seed with
+    `continued` (mean, low, high, number of pairs); change_* : the same with `none`;
+    closed_gap_* (winter_car_recall only): the part of the distance from the control's recall
+    to 1 that the arm closes. Arms measured at several sample counts never share a row.
+    """
+    check_table2(table)
+    baselines = {"difference": _per_seed(table, CONTROL), "change": _per_seed(table, BEFORE)}
+    rows = []
+    for key, group in table.groupby(GROUP, sort=True):
+        arm, protocol, split, n_winter, _, winter, metric = key
+        group = group.sort_values("seed")
+        mean, sd, low, high = over_seeds(group["value"])
+        if len(group) == 1:
+            low, high = group["low"].iloc[0], group["high"].iloc[0]
+        row = dict(zip(GROUP, key, strict=True)) | {
+            "mean": mean, "sd": sd, "n_seeds": len(group), "low": max(0.0, low), "high": min(1.0, high)}
+        for name, baseline in baselines.items():
+            own, other = [], []
+            for seed, value in zip(group["seed"], group["value"], strict=True):
+                partner = _partner(baseline.get((protocol, split, winter, metric, seed), {}), n_winter)
+                if partner is not None:
+                    own.append(value)
+                    other.append(partner)
+            gain = np.subtract(own, other)
+            average, _, lower, upper = over_seeds(gain) if own else (np.nan,) * 4
+            row |= {name: average, f"{name}_low": lower, f"{name}_high": upper, f"{name}_pairs": len(own)}
+            if name == "difference":
+                gap = metric == "winter_car_recall" and arm != CONTROL
+                closed = ratio_over_seeds(gain, 1 - np.array(other)) if gap else (np.nan,) * 3
+                row |= dict(zip(("closed_gap", "closed_gap_low", "closed_gap_high"), closed, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def records(frame: pd.DataFrame) -> list[dict]:
+    """A table as a list for JSON: NaN (no such number) becomes null."""
+    return [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+            for row in frame.to_dict("records")]
+
+
+def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
+    """Does an arm count as better? One entry for each arm and setting but the baselines, ready for JSON.
+
+    `better` needs a higher mean winter_car_recall than `against` ("continued": the gain that
+    training alone does not give, or "none") and all three guards of LIMITS. Numbers are paired
+    differences; `clear`: the interval over seeds excludes 0 (None for fewer than two seeds).
+    Entries without a partner in `against` have better = None.
+    """
+    name = {CONTROL: "difference", BEFORE: "change"}[against]
+    setting = [column for column in GROUP if column != "metric"]
+    entries = []
+    for key, group in summary[~summary["arm"].isin([CONTROL, BEFORE])].groupby(setting, sort=True):
+        row = {item["metric"]: item for item in records(group)}
+        gain = row.get("winter_car_recall", {})
+        guards = {}
+        for metric, limit in LIMITS.items():
+            moved = row.get(metric, {}).get(name)
+            # a hair of slack: 0.12 - 0.10 is 0.01999... or 0.02000...1 by rounding alone
+            kept = None if moved is None else bool(moved * np.sign(limit) <= abs(limit) + 1e-9)
+            guards[metric] = {"moved": moved, "limit": limit, "kept": kept}
+        low, moved = gain.get(f"{name}_low"), gain.get(name)
+        known = moved is not None and all(guard["kept"] is not None for guard in guards.values())
+        entries.append(dict(zip(setting, key, strict=True)) | {
+            "against": against, "pairs": gain.get(f"{name}_pairs", 0), "gain": moved,
+            "gain_low": low, "gain_high": gain.get(f"{name}_high"), "clear": None if low is None else low > 0,
+            "guards": guards, "closed_gap": gain.get("closed_gap"),
+            "better": moved > 0 and all(guard["kept"] for guard in guards.values()) if known else None,
+        })  # fmt: skip
+    return entries
+
+
+def _cell(summary: pd.DataFrame, arm: str, where: Mapping) -> str:
+    """'71.2 [68.0, 74.3]' in percent, or a dash; a lone baseline may have another n_winter (last key)."""
+    chosen = summary[summary["arm"] == arm]
+    for column, value in where.items():
+        narrowed = chosen[chosen[column] == value]
+        if column != "n_winter" or len(narrowed) or len(chosen) > 1:
+            chosen = narrowed
+    if len(chosen) != 1:
+        return "–"
+    row = chosen.iloc[0]
+    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def table2_markdown(summary: pd.DataFrame, arm: str = "vae_transfer", paper: Mapping = PAPER_TABLE2) -> str:
+    """Table 2 beside the paper's, as Markdown, in percent; one for each split, winter source and numbers."""
+
+    def old(metric, protocol):
+        return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]
+
+    parts = []
+    for key, group in summary[summary["arm"] == arm].groupby(["split", "winter", "n_winter", "n_synthetic"]):
+        split, winter, n_winter, n_synthetic = key
+        lines = [
+            ("VisDrone cars: recall", "car_recall", None),
+            (f"Winter cars ({winter}): recall, protocol heldout", "winter_car_recall", "heldout"),
+            (f"Winter cars ({winter}): recall, protocol paper", "winter_car_recall", "paper"),
+            ("VisDrone cars: precision", "car_precision", None),
+            ("Non-cars called car, summer", "noncar_called_car", None),
+            (f"Non-cars called car, winter ({winter})", "winter_noncar_called_car", None),
+            ("Overall accuracy, six classes", "accuracy", None),
+        ]
+        seeds = int(group["n_seeds"].max())
+        kind = f"means of {seeds} seeds, 95 % intervals over seeds"
+        kind = kind if seeds > 1 else "one seed, 95 % intervals within it"
+        parts.append(f"Split by {split}; {n_winter} winter cars, {n_synthetic} synthetic; percent; {kind}.\n")
+        ours = f"before ({BEFORE}) | control ({CONTROL}) | after ({arm})"
+        parts.append(f"| | paper, before | paper, after | {ours} |")
+        parts.append("| --- | --- | --- | --- | --- | --- |")
+        for title, metric, protocol in lines:
+            # a summer measure is the same in both protocols: take either
+            at = protocol or ("heldout" if "heldout" in set(group["protocol"]) else "paper")
+            where = dict(protocol=at, split=split, winter=winter, metric=metric, n_winter=n_winter)
+            cells = old(metric, protocol) + [_cell(summary, name, where) for name in (BEFORE, CONTROL)]
+            cells.append(_cell(group, arm, where))
+            parts.append(f"| {title} | " + " | ".join(cells) + " |")
+        parts.append("")
+    if not parts:
+        raise InputError("table 2", f"no rows of arm {arm}", f"one of {', '.join(sorted(set(summary.arm)))}")
+    return "\n".join(parts)

@@ -1,0 +1,288 @@
+"""Every figure. Functions draw what they are given and compute nothing that is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from lib.runs import atomic_path
+from lib.visdrone import CLASSES
+
+PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
+ARM_NAMES = {
+    "none": "before",
+    "continued": "control: trained on\nwithout samples",
+    "vae_transfer": "after: with\nVAE samples",
+}
+GREY = "0.45"
+
+
+def style() -> None:
+    """One look for all figures."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
+    plt.rcParams.update(
+        {
+            "figure.dpi": 80,
+            "savefig.dpi": 120,
+            "figure.constrained_layout.use": True,
+            "axes.titleweight": "bold",
+            "axes.titlesize": 10.5,
+            "image.interpolation": "nearest",
+        }
+    )
+
+
+def save(figure: Figure, path: Path) -> Figure:
+    """Write a PNG (whole or not at all, no date inside: same figure, same bytes) and return the figure."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    plt.close(figure)
+    return figure
+
+
+def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
+    """A white sheet of images uint8 (n, h, w, 3), row by row, `gap` pixels apart."""
+    n, height, width, _ = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for k, image in enumerate(images):
+        y, x = (k // columns) * (height + gap), (k % columns) * (width + gap)
+        sheet[y : y + height, x : x + width] = image
+    return sheet
+
+
+def image_rows(rows: dict[str, np.ndarray], title: str = "", scale: float = 0.55) -> Figure:
+    """Labelled rows of crops: name -> uint8 (n, 32, 32, 3), the same n for every row."""
+    columns = max(len(images) for images in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(scale * columns + 1.8, scale * len(rows) + 0.5), squeeze=False
+    )
+    for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        axis.imshow(tile(images, columns))
+        axis.set_ylabel(name, rotation=0, ha="right", va="center")
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    if title:
+        figure.suptitle(title, fontweight="bold", fontsize=11)
+    return figure
+
+
+def image_grid(images: np.ndarray, columns: int = 24, title: str = "", scale: float = 0.42) -> Figure:
+    """A sheet of crops uint8 (n, 32, 32, 3)."""
+    rows = -(-len(images) // columns)
+    figure, axis = plt.subplots(figsize=(scale * columns, scale * rows + 0.4))
+    axis.imshow(tile(images, columns))
+    axis.set_title(title)
+    axis.axis("off")
+    return figure
+
+
+def fragment(frame: np.ndarray, boxes: pd.DataFrame, title: str = "") -> Figure:
+    """A labelled fragment, as the paper's Fig. 2: frame uint8 (h, w, 3), boxes x, y, width, height, label."""
+    figure, axis = plt.subplots(figsize=(9, 9 * frame.shape[0] / frame.shape[1] + 0.5))
+    axis.imshow(frame, interpolation="antialiased")
+    for box in boxes.itertuples():
+        colour = PALETTE[CLASSES[box.label]]
+        axis.add_patch(
+            plt.Rectangle((box.x, box.y), box.width, box.height, fill=False, color=colour, linewidth=1.1)
+        )
+    present = [name for k, name in enumerate(CLASSES) if (boxes["label"] == k).any()]
+    axis.legend(
+        handles=[Patch(color=PALETTE[name], label=name) for name in present],
+        ncols=6,
+        fontsize=8,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.01),
+        frameon=False,
+    )
+    axis.set(title=title, xlim=(0, frame.shape[1]), ylim=(frame.shape[0], 0))
+    axis.axis("off")
+    return figure
+
+
+def class_counts(counts: dict[str, dict[str, int]], title: str = "") -> Figure:
+    """Objects by class and part: {class: {train, valid, test}}, on a logarithmic scale."""
+    table = pd.DataFrame(counts).T
+    figure, axis = plt.subplots(figsize=(8, 3))
+    table.plot.barh(ax=axis, width=0.8, logx=True, color=sns.color_palette("colorblind", 3))
+    for container in axis.containers:
+        axis.bar_label(container, fmt="{:,.0f}", fontsize=7, padding=2)
+    axis.set(xlabel="objects", title=title, xlim=(1, table.to_numpy().max() * 3))
+    axis.invert_yaxis()
+    return figure
+
+
+def box_widths(widths: np.ndarray, median: float, title: str = "") -> Figure:
+    """Widths of the boxes in pixels, with their median and the input size of 32."""
+    figure, axis = plt.subplots(figsize=(8, 2.4))
+    sns.histplot(x=np.clip(widths, 5, 160), bins=np.arange(5, 162, 3), ax=axis, color=sns.color_palette()[0])
+    axis.axvline(median, color="black", label=f"median {median:g} px")
+    axis.axvline(32, color="black", linestyle=":", label="network input 32 px")
+    axis.legend()
+    axis.set(xlabel="width of the box, px (160 and more in the last bar)", ylabel="objects", title=title)
+    return figure
+
+
+def stability(report: dict) -> Figure:
+    """Warm-up losses of the candidate initialisations; the one kept is drawn bold."""
+    figure, axis = plt.subplots(figsize=(6, 2.4))
+    for row in report["candidates"]:
+        kept = row["candidate"] == report["kept"]
+        name = f"initialisation {row['candidate']}, spread {row['spread']:.4f}" + (" (kept)" if kept else "")
+        axis.plot(
+            np.arange(1, len(row["losses"]) + 1), row["losses"], linewidth=2.5 if kept else 1, label=name
+        )
+    axis.set(
+        xlabel="warm-up step", ylabel="cross-entropy", title="Numerical stability before the main training"
+    )
+    axis.legend(fontsize=7)
+    return figure
+
+
+def learning_curves(history: list[dict], title: str) -> Figure:
+    """Loss and accuracy of a classifier against optimiser steps."""
+    table = pd.DataFrame(history)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8))
+    for axis, column, name in ((left, "loss", "training loss"), (right, "accuracy", "training")):
+        part = table.dropna(subset=[column])
+        axis.plot(part["step"], part[column], label=name)
+    if "validation_accuracy" in table:
+        part = table.dropna(subset=["validation_accuracy"])
+        right.plot(part["step"], part["validation_accuracy"], "o-", label="validation")
+    left.set(xlabel="optimiser step", ylabel="cross-entropy", yscale="log", title=title)
+    right.set(xlabel="optimiser step", ylabel="accuracy", title="Accuracy")
+    right.legend()
+    return figure
+
+
+def confusion(matrix: pd.DataFrame, title: str) -> Figure:
+    """Counts (6, 6) with each row's shares as colour."""
+    figure, axis = plt.subplots(figsize=(6, 4.2))
+    shares = matrix.div(matrix.sum(1).clip(lower=1), axis=0)
+    sns.heatmap(
+        shares,
+        annot=matrix,
+        fmt="d",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        ax=axis,
+        cbar_kws={"label": "share of the class"},
+    )
+    axis.set(title=title, ylabel="true class", xlabel="called")
+    axis.tick_params(axis="x", rotation=30)
+    return figure
+
+
+def vae_curves(history: list[dict]) -> Figure:
+    """Squared error and KL of the autoencoder against steps, in training and held out."""
+    table = pd.DataFrame(history)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 2.8))
+    panels = (
+        ("squared_error", "squared error, sum over 3,072 values"),
+        ("kl", "KL divergence, nats"),
+        ("elbo", "held-out ELBO, nats"),
+    )
+    for axis, (name, label) in zip(axes, panels, strict=True):
+        for column, legend in ((name, "training"), (f"heldout_{name}", "held out")):
+            if column in table:
+                part = table.dropna(subset=[column])
+                axis.plot(
+                    part["step"],
+                    part[column],
+                    "o-" if legend == "held out" else "-",
+                    markersize=3,
+                    label=legend,
+                )
+        axis.set(xlabel="optimiser step", ylabel=label)
+    axes[0].set_yscale("log")
+    axes[0].legend()
+    return figure
+
+
+def latent_use(kl_per_dimension: list[float]) -> Figure:
+    """KL of every latent dimension, largest first: how many of them the autoencoder uses."""
+    values = np.sort(kl_per_dimension)[::-1]
+    figure, axis = plt.subplots(figsize=(8, 2.2))
+    axis.bar(np.arange(1, len(values) + 1), values, width=1.0)
+    axis.set(
+        xlabel="latent dimension, by KL",
+        ylabel="KL, nats",
+        title=f"{int((values > 0.01).sum())} of {len(values)} dimensions in use",
+    )
+    return figure
+
+
+def distances(new: np.ndarray, real: np.ndarray, threshold: float) -> Figure:
+    """Distance to the nearest training image: of the samples, and of held-out real cars."""
+    figure, axis = plt.subplots(figsize=(7, 2.4))
+    top = float(np.quantile(np.concatenate([new, real]), 0.995))
+    for values, name in ((new, "samples"), (real, "held-out real winter cars")):
+        sns.histplot(
+            x=np.clip(values, 0, top),
+            bins=np.linspace(0, top, 50),
+            stat="density",
+            alpha=0.55,
+            label=name,
+            ax=axis,
+        )
+    axis.axvline(threshold, color="black", linestyle=":", label="a copy is nearer than this")
+    axis.set(xlabel="RMS difference to the nearest training image (0..255)", title="New, or a copy?")
+    axis.legend(fontsize=7)
+    return figure
+
+
+def table2(summary: pd.DataFrame, paper: dict, arms: list[str], winter: str, split: str) -> Figure:
+    """Table 2 as points with intervals: recalls of cars above, what they may have cost below."""
+    panels = [
+        ("car_recall", "heldout", "VisDrone cars: recall"),
+        ("winter_car_recall", "paper", f"{winter}: car recall,\nprotocol paper (W itself)"),
+        ("winter_car_recall", "heldout", f"{winter}: car recall,\nheld out"),
+        ("noncar_called_car", "heldout", "summer non-cars\ncalled car"),
+        ("winter_noncar_called_car", "heldout", f"{winter}: non-cars\ncalled car"),
+        ("accuracy", "heldout", "VisDrone accuracy,\nsix classes"),
+    ]
+    figure, axes = plt.subplots(2, 3, figsize=(11, 5.6))
+    colours = sns.color_palette("colorblind", len(arms))
+    for axis, (metric, protocol, title) in zip(axes.flat, panels, strict=True):
+        known = paper.get((metric, protocol)) or paper.get((metric, None)) or (None, None)
+        for k, arm in enumerate(arms):
+            rows = summary[
+                (summary["arm"] == arm) & (summary["metric"] == metric) & (summary["protocol"] == protocol)
+            ]
+            for row in rows.itertuples():
+                error = [[100 * (row.mean - row.low)], [100 * (row.high - row.mean)]]
+                axis.errorbar(
+                    [k], [100 * row.mean], yerr=np.maximum(error, 0), fmt="o", capsize=4, color=colours[k]
+                )
+                axis.annotate(
+                    f"{100 * row.mean:.1f}",
+                    (k, 100 * row.mean),
+                    xytext=(7, 0),
+                    textcoords="offset points",
+                    fontsize=8,
+                    va="center",
+                )
+        for value, place in zip(
+            known, (arms.index("none") if "none" in arms else 0, len(arms) - 1), strict=True
+        ):
+            if value is not None:
+                axis.plot(
+                    [place - 0.3, place + 0.3], [value, value], color=GREY, linestyle="--", linewidth=1.5
+                )
+        axis.set_xticks(range(len(arms)), [ARM_NAMES.get(arm, arm) for arm in arms], fontsize=7)
+        axis.set(title=title, ylabel="%", xlim=(-0.5, len(arms) - 0.3))
+        low, high = axis.get_ylim()
+        pad = 0.12 * (high - low) + 0.5
+        axis.set_ylim(max(0, low - pad), min(101, high + pad))
+    figure.suptitle(
+        f"Table 2, split by {split} (points: ours with 95 % intervals; dashes: the paper)", fontsize=11
+    )
+    return figure

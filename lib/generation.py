@@ -1,0 +1,101 @@
+"""New cars from the autoencoder: which codes to draw, how to decode them.
+
+The paper's equation 1: z = mu + sigma * epsilon. The default draws around the posterior
+of a real winter car, each car in turn; `prior` draws z from N(0, 1) instead.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.acceleration import ComputePath
+from lib.autoencoding import decode, encode
+from lib.models import VAE
+
+LATENTS = ("posterior", "mixed", "prior")
+CHUNK = 2000
+
+
+class Codes(NamedTuple):
+    """Codes float32 (count, latent_dim), and the row of the image that each was drawn around (-1: none)."""
+
+    z: np.ndarray
+    base: np.ndarray
+
+
+def draw_codes(
+    mu: np.ndarray, sigma: np.ndarray, count: int, *, latent: str, spread: float, seed: int
+) -> Codes:
+    """`count` codes from posteriors mu, sigma (n, latent_dim).
+
+    latent "posterior": z = mu + spread * sigma * epsilon around each image in turn (a
+    shuffled round). "mixed": the same around a point between two images' means, at a
+    share uniform in [0, 0.5] of the way: interpolation of base points (paper, section 2).
+    "prior": z = spread * epsilon. Raises ValueError for another word, a negative count
+    or spread, or no image to draw around.
+    """
+    if latent not in LATENTS:
+        raise ValueError(f"latent: found {latent!r}, expected one of {', '.join(LATENTS)}")
+    if count < 0 or spread < 0:
+        raise ValueError(f"count, spread: found {count}, {spread}, expected numbers of at least 0")
+    random = np.random.default_rng([seed, 4])
+    epsilon = random.standard_normal((count, mu.shape[1]), np.float32)
+    if latent == "prior":
+        return Codes((spread * epsilon).astype(np.float32), np.full(count, -1))
+    if not len(mu):
+        raise ValueError("posteriors: found none, expected at least one image to draw around")
+    rounds = -(-count // len(mu))
+    base = np.concatenate([random.permutation(len(mu)) for _ in range(rounds)] or [np.empty(0, int)])[:count]
+    centre, width = mu[base], sigma[base]
+    if latent == "mixed":
+        other = random.integers(0, len(mu), count)
+        share = random.uniform(0, 0.5, (count, 1)).astype(np.float32)
+        centre = (1 - share) * centre + share * mu[other]
+        width = (1 - share) * width + share * sigma[other]
+    return Codes((centre + spread * width * epsilon).astype(np.float32), base)
+
+
+def generate(
+    vae: VAE,
+    cars: np.ndarray,
+    count: int,
+    path: ComputePath,
+    *,
+    latent: str = "posterior",
+    spread: float = 1.0,
+    residual: float = 0.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """`count` new images uint8 (count, 32, 32, 3) around the real `cars` uint8 (n, 32, 32, 3).
+
+    A decoder gives the mean of an image's distribution, which is soft; what is missing is its noise.
+    `residual` in [0, 1] adds that share of the real one: what the decoder misses of the car that the
+    code was drawn around (car - decoded mean of its posterior). 0 is the decoder alone. Raises
+    ValueError for another residual, or one with codes from the prior, which have no car.
+    """
+    if not 0 <= residual <= 1 or (residual and latent == "prior"):
+        raise ValueError(f"residual: found {residual} with {latent!r}, expected 0..1, and 0 with 'prior'")
+    mu, sigma = encode(vae, cars, path)
+    codes = draw_codes(mu, sigma, count, latent=latent, spread=spread, seed=seed)
+    made = decode(vae, codes.z, path)
+    if not residual:
+        return made
+    missed = cars.astype(np.int16) - decode(vae, mu, path)
+    for start in range(0, count, CHUNK):  # in parts: 10,000 images as floats would be 120 MB
+        rows = slice(start, start + CHUNK)
+        full = made[rows] + residual * missed[codes.base[rows]]
+        made[rows] = full.round().clip(0, 255).astype(np.uint8)
+    return made
+
+
+def interpolate(vae: VAE, pairs: np.ndarray, steps: int, path: ComputePath) -> np.ndarray:
+    """Ways between cars through the latent space: uint8 (n, 2, 32, 32, 3) -> uint8 (n, steps, 32, 32, 3).
+
+    Straight lines between posterior means, ends included.
+    """
+    first, last = encode(vae, pairs[:, 0], path)[0], encode(vae, pairs[:, 1], path)[0]
+    share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
+    codes = (1 - share) * first[:, None] + share * last[:, None]
+    return decode(vae, codes.reshape(-1, codes.shape[-1]), path).reshape(len(pairs), steps, *pairs.shape[2:])

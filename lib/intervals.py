@@ -1,0 +1,105 @@
+"""Intervals of shares: Wilson's, the bootstrap by sequence, and Student's over seeds."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of every interval
+DRAWS = 2000  # bootstrap draws
+FEWEST_SEQUENCES = 3  # with fewer, resampling sequences says nothing: Wilson instead
+
+
+class Measure(NamedTuple):
+    """A share with its 95 % interval and its counts; value = numerator / denominator."""
+
+    value: float
+    low: float
+    high: float
+    numerator: int
+    denominator: int
+
+
+def wilson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of k successes in n (Wilson 1927); (0, 1) for n = 0."""
+    if not 0 <= k <= n:
+        raise ValueError(f"found {k} of {n}, expected 0 <= k <= n")
+    if n == 0:
+        return 0.0, 1.0
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    share, scale = k / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (0.0 if k == 0 else max(0.0, middle - half)), (1.0 if k == n else min(1.0, middle + half))
+
+
+def bootstrap_by_sequence(numerator_per_item, denominator_per_item, sequences, draws: int = DRAWS,
+                          seed: int = 0, level: float = LEVEL) -> tuple[float, float]:
+    """Percentile interval of sum(numerator) / sum(denominator) when whole sequences are drawn anew.
+
+    Objects of one sequence look alike, so the sequence is the unit (cluster bootstrap;
+    Davison and Hinkley 1997, section 3.8). The numerator may also be a difference of two
+    classifiers on the same objects (-1, 0, 1): then the interval is that of the paired
+    difference. Draws with a zero denominator are left out. Result does not depend on the
+    order of the objects. ValueError: no objects, unequal lengths, or every draw without a denominator.
+    """
+    top, bottom = np.asarray(numerator_per_item, float), np.asarray(denominator_per_item, float)
+    names, index = np.unique(np.asarray(sequences), return_inverse=True)
+    if not len(top) == len(bottom) == len(index) or len(top) == 0:
+        lengths = f"{len(top)}, {len(bottom)} and {len(index)}"
+        raise ValueError(f"found {lengths} items, expected equal numbers, not 0")
+    sums = np.stack([np.bincount(index, top, len(names)), np.bincount(index, bottom, len(names))], axis=1)
+    generator = np.random.default_rng([seed, len(names)])
+    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    drawn = counts @ sums  # (draws, 2)
+    drawn = drawn[drawn[:, 1] > 0]
+    if len(drawn) == 0:
+        raise ValueError("found no draw with a denominator above 0, expected at least one such item")
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def share(hits, of, sequences=None, draws: int = DRAWS, seed: int = 0) -> Measure:
+    """The share of `hits` among `of` (two boolean arrays (n,)), with its 95 % interval.
+
+    Interval: bootstrap by sequence; Wilson where `of` covers fewer than 3 sequences, and
+    where the count is 0 or all, since resampling would then claim certainty. Nothing to
+    count (precision of a classifier that never says car): 0 of 0, interval (0, 1).
+    """
+    of = np.asarray(of, bool)
+    hits = np.asarray(hits, bool) & of
+    k, n = int(hits.sum()), int(of.sum())
+    if sequences is None or k in (0, n) or len(np.unique(sequences[of])) < FEWEST_SEQUENCES:
+        low, high = wilson(k, n)
+    else:
+        low, high = bootstrap_by_sequence(hits, of, sequences, draws, seed)
+    return Measure(k / n if n else 0.0, low, high, k, n)
+
+
+def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float]:
+    """Mean, standard deviation and Student's t interval of one number a seed; one seed: mean, then NaN."""
+    values = np.asarray(values, float)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, math.nan, math.nan, math.nan
+    sd = float(values.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1)) * sd / math.sqrt(len(values))
+    return mean, sd, mean - half, mean + half
+
+
+def ratio_over_seeds(tops, bottoms, level: float = LEVEL) -> tuple[float, float, float]:
+    """mean(tops) / mean(bottoms) with an interval over seeds; NaN where it has no meaning.
+
+    The ratio of the means, not the mean of the ratios: one seed with a small denominator
+    must not carry the result. Interval by linearisation (the delta method; Cochran 1977,
+    chapter 6), Student's t.
+    """
+    tops, bottoms = np.asarray(tops, float), np.asarray(bottoms, float)
+    if len(tops) == 0 or bottoms.mean() <= 0:
+        return math.nan, math.nan, math.nan
+    ratio = float(tops.mean() / bottoms.mean())
+    _, _, low, high = over_seeds((tops - ratio * bottoms) / bottoms.mean(), level)
+    return ratio, ratio + low, ratio + high

@@ -1,0 +1,285 @@
+"""The last thing that `make reproduce` prints: `python -m lib.report PROFILE`.
+
+Reads what the notebooks wrote and computes nothing that they computed. Adds two files to
+the summary: timing.json (how long each notebook of each run took) and provenance.json
+(what code, versions, machine, data and parameters the numbers are from).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from lib import runs, settings
+from lib.runs import InputError
+from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
+
+ARM_WORDS = {"continued": "the control", "none": "the classifier before"}
+SOURCE_WORDS = {"scenes": "drawn scenes", "visdrone": "VisDrone-DET"}
+
+
+def profile_folder(profile: str) -> Path:
+    """Folder of a profile's runs."""
+    return settings.ROOT / "runs" / profile
+
+
+def need(profile: str, name: str) -> Any:
+    """A JSON file of a profile's runs; MissingStep names the command that makes it."""
+    return runs.read_json(runs.require(profile_folder(profile) / name, f"make reproduce PROFILE={profile}"))
+
+
+def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
+    """Notebook -> run -> the notebook as executed; the one over all runs stands under `summary`."""
+    found: dict[str, dict[str, Path]] = {}
+    for notebook in settings.notebook_names():
+        for run in [*run_names, "summary"]:
+            path = profile_folder(profile) / run / "notebooks" / f"{notebook}.ipynb"
+            if path.exists():
+                found.setdefault(notebook, {})[run] = path
+    return found
+
+
+def timing(profile: str, run_names: list[str]) -> dict[str, Any]:
+    """Seconds by notebook and run, and their sums."""
+    seconds: dict[str, dict[str, float]] = {}
+    for notebook in settings.notebook_names():
+        for run in [*run_names, "summary"]:
+            path = profile_folder(profile) / run / "timing" / f"{notebook}.json"
+            if path.exists():
+                seconds.setdefault(notebook, {})[run] = runs.read_json(path)["seconds"]
+    by_run: dict[str, float] = {}
+    for took in seconds.values():
+        for run, value in took.items():
+            by_run[run] = round(by_run.get(run, 0) + value, 1)
+    sums = {notebook: round(sum(took.values()), 1) for notebook, took in seconds.items()}
+    return {"seconds": seconds, "by_stage": sums, "by_run": by_run, "total": round(sum(sums.values()), 1)}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=settings.ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def commit() -> dict[str, Any]:
+    """The commit of this checkout and whether files differ from it; null outside of a repository."""
+    top = _git("rev-parse", "--show-toplevel")
+    known = top is not None and Path(top).resolve() == settings.ROOT
+    status = _git("status", "--porcelain") if known else None
+    return {"commit": _git("rev-parse", "--verify", "HEAD") if known else None,
+            "uncommitted_changes": None if status is None else bool(status)}  # fmt: skip
+
+
+def processor() -> str:
+    """The processor's name as the system gives it, else its kind."""
+    try:
+        names = re.findall(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M
+        )
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def _gpu(device: str) -> str | None:
+    if device != "cuda":
+        return None
+    import torch  # only here: it takes seconds
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "unknown"
+
+
+def used_parameters(path: Path) -> dict[str, Any]:
+    """Parameters of an executed notebook: its defaults, and over them what papermill put in."""
+    values = {name: default for name, (_, default) in settings.declared(path).items()}
+    values |= nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+    for name in ("seed", "split", "runs_of"):
+        values.pop(name, None)
+    # a folder of the user's machine is nobody's business: only its name
+    return {k: Path(v).name if k.endswith("_folder") and v else v for k, v in values.items()}
+
+
+def provenance(profile: str, run_names: list[str]) -> dict[str, Any]:
+    """What the numbers of a profile are from; ready for JSON."""
+    first = run_names[0]
+    path = need(profile, f"{first}/metrics/classifier.json")["path"]
+    data = need(profile, f"{first}/metrics/data.json")
+    store = need(profile, "crops/store.json")
+    lock = settings.ROOT / "requirements.txt"
+    books = executed(profile, run_names)
+    return commit() | {
+        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
+        "path": path,
+        "machine": {
+            "processor": processor(), "cores": os.cpu_count(), "gpu": _gpu(path["device"]),
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy"),
+        },
+        "data": {"source": data["source"], "frames": data["frames"], "fingerprint": store["fingerprint"],
+                 "crops": store["crops"], "winter": data["winter"]},
+        "runs": run_names,
+        "parameters": {name: used_parameters(next(iter(found.values()))) for name, found in books.items()},
+    }  # fmt: skip
+
+
+def _write_provenance(profile: str, run_names: list[str]) -> None:
+    """Write provenance.json, unless it is newer than every notebook: then it says how those were made."""
+    target = profile_folder(profile) / "summary" / "provenance.json"
+    newest = max(
+        p.stat().st_mtime_ns for found in executed(profile, run_names).values() for p in found.values()
+    )
+    if target.exists() and target.stat().st_mtime_ns > newest:
+        return
+    runs.write_json(target, provenance(profile, run_names))
+
+
+# The text -----------------------------------------------------------------------------------------------
+
+
+def aligned(rows: list[list[str]], indent: str = "  ") -> str:
+    """Rows of words as columns: the first to the left, the others to the right."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])] + [
+            cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)
+        ]
+        lines.append(indent + "  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def frames_text(data: dict[str, Any]) -> str:
+    """For example "VisDrone-DET, val 456 of 548 frames", or "drawn scenes, 180 frames"."""
+    word, frames = SOURCE_WORDS.get(data["source"], data["source"]), data["frames"]
+    if data["source"] == "scenes":
+        return f"{word}, {sum(count['found'] for count in frames.values())} frames"
+    counts = [f"{name} {count['found']:,} of {count['expected']:,}" for name, count in frames.items()]
+    return f"{word}, {', '.join(counts)} frames"
+
+
+def table1_text(table1: dict[str, Any], data: dict[str, Any]) -> str:
+    """Table 1, ours and the paper's."""
+    parts = ("train", "valid", "test")
+    paper = [f"{PAPER_TABLE1[part]:,}" for part in parts]
+    ours = [f"{table1[part]:,}" for part in (*parts, "total")]
+    width = "–" if table1["median_width"] is None else f"{table1['median_width']:g} px"
+    return aligned([
+        ["Table 1, objects", *parts, "total", "median width"],
+        [f"ours ({frames_text(data)})", *ours, width],
+        ["paper (VisDrone-DET)", *paper, f"{sum(PAPER_TABLE1.values()):,}", f"{PAPER_MEDIAN_WIDTH} px"],
+    ], indent="")  # fmt: skip
+
+
+def markdown_text(markdown: str) -> str:
+    """Markdown tables as plain columns; other lines stay."""
+    out: list[str] = []
+    rows: list[list[str]] = []
+    for line in [*markdown.splitlines(), ""]:
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+                rows.append(cells)
+            continue
+        if rows:
+            out.append(aligned(rows))
+            rows = []
+        if line.strip():
+            out.append(line.strip())
+    return "\n".join(out)
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}"
+
+
+def verdict_text(entry: dict[str, Any]) -> str:
+    """One entry of `evaluation.verdict` as a line."""
+    word = {True: "better", False: "not better", None: "cannot be told"}[entry["better"]]
+    line = (f"Split by {entry['split']}, protocol {entry['protocol']}, {entry['arm']} against "
+            f"{ARM_WORDS.get(entry['against'], entry['against'])}: {word}. "
+            f"Winter-car recall {_points(entry['gain'])} points")  # fmt: skip
+    if entry.get("gain_low") is not None:
+        line += f" [{_points(entry['gain_low'])}, {_points(entry['gain_high'])}]"
+    if entry.get("closed_gap") is not None:
+        line += f", {100 * entry['closed_gap']:.0f} % of the distance to 100 % closed"
+    names = {"winter_noncar_called_car": "non-cars called car in winter",
+             "noncar_called_car": "in summer", "car_recall": "summer cars"}  # fmt: skip
+    parts = []
+    for metric, guard in entry["guards"].items():
+        over = "" if guard["kept"] is not False else ", EXCEEDED"
+        parts.append(
+            f"{names.get(metric, metric)} {_points(guard['moved'])} (limit {_points(guard['limit'])}{over})"
+        )
+    return line + "; " + ", ".join(parts)
+
+
+def timing_text(times: dict[str, Any]) -> str:
+    """Minutes and seconds by notebook."""
+    rows = [["Time", "seconds", "runs"]]
+    rows += [
+        [name, f"{sum_:,.0f}", str(len(times["seconds"][name]))] for name, sum_ in times["by_stage"].items()
+    ]
+    return aligned([*rows, ["all", f"{times['total']:,.0f}", ""]], indent="")
+
+
+def text(profile: str) -> str:
+    """The whole report; writes timing.json and provenance.json. Raises InputError if a file is missing."""
+    found = need(profile, "summary/evaluation.json")
+    run_names = found["runs"]
+    summary = profile_folder(profile) / "summary"
+    times = timing(profile, run_names)
+    data = need(profile, f"{run_names[0]}/metrics/data.json")
+    table2 = runs.require(summary / "table2.md", f"make reproduce PROFILE={profile}").read_text(
+        encoding="utf-8"
+    )
+    table1 = table1_text(need(profile, "summary/table1.json"), data)
+    runs.write_json(summary / "timing.json", times)
+    _write_provenance(profile, run_names)
+    folder = f"runs/{profile}"
+    first = run_names[0] if len(run_names) == 1 else f"<{', '.join(run_names)}>"
+    places = [
+        ["Tables", f"{folder}/summary/: table1.json, table2.csv, table2.md, evaluation.json"],
+        ["Figures", f"{folder}/summary/figures/ and {folder}/{first}/figures/"],
+        ["Executed notebooks", f"{folder}/summary/notebooks/ and {folder}/{first}/notebooks/"],
+    ]
+    width = max(len(name) for name, _ in places)
+    verdicts = sorted(
+        found["verdicts"], key=lambda e: (e["against"] != "continued", e["protocol"], e["split"])
+    )
+    return "\n\n".join([
+        f"Profile {profile}: {', '.join(run_names)}",
+        table1,
+        "Table 2, " + markdown_text(table2),
+        "\n".join(["Does it count as better?", *(f"  {verdict_text(entry)}" for entry in verdicts)]),
+        timing_text(times),
+        "\n".join([f"{name:<{width}}  {place}" for name, place in places]
+                  + [f"{'Computed with':<{width}}  {found['path_line']}"]),
+    ])  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Print the report; 0, or 2 with one line if there is none."""
+    if len(arguments) != 1:
+        print("usage: python -m lib.report PROFILE", file=sys.stderr)
+        return 2
+    try:
+        print("\n" + text(arguments[0]))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""Where a run keeps its files, and how they are written: whole or not at all.
+
+Every writer goes through `atomic_path`: the content gets a temporary name beside
+the target and is renamed when complete, so a killed process or a full disk never
+leaves a half-written file under the final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """Bad input, said in one line: where, what was found, what was expected."""
+
+    def __init__(self, where: str | os.PathLike, found: str, expected: str, line: int | None = None):
+        place = f"{where}:{line}" if line is not None else f"{where}"
+        super().__init__(f"{place}: found {found}, expected {expected}")
+        self.where, self.line, self.found, self.expected = str(where), line, found, expected
+
+
+class MissingStep(InputError):
+    """A file that an earlier notebook writes is not there."""
+
+    def __init__(self, path: str | os.PathLike, command: str):
+        super().__init__(path, "no such file", f"the output of an earlier step; make it with: {command}")
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the target's folder; rename it to `path` on success.
+
+    On any exception (a full disk, an interrupt) the temporary file is removed, an
+    older file under `path` stays as it was, and the exception goes on. The file is
+    flushed to disk before the rename.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part" + path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files private; results are not
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Write `text` as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> Path:
+    """Write `value` as JSON with a stable order of keys; NaN is an error (ValueError)."""
+    text = json.dumps(value, indent=1, sort_keys=True, default=_plain, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read JSON; InputError names file and line if it is none."""
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            path, repr(error.doc[error.pos : error.pos + 20]), f"JSON ({error.msg})", error.lineno
+        ) from None
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> Path:
+    """Write an array as .npy."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+    return Path(path)
+
+
+def read_array(path: str | os.PathLike, mmap: bool = False) -> np.ndarray:
+    """Read a .npy array, memory-mapped on request; InputError if it is none or cut short."""
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(path, str(error), "a complete .npy array") from None
+
+
+def write_table(path: str | os.PathLike, table) -> Path:
+    """Write a pandas table as CSV with Unix line ends and no index."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return Path(path)
+
+
+def write_weights(path: str | os.PathLike, tensors: dict, metadata: dict[str, str] | None = None) -> Path:
+    """Write a dict of tensors as safetensors, made contiguous, on the CPU."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata=metadata)
+    return Path(path)
+
+
+def read_weights(path: str | os.PathLike) -> dict:
+    """Read safetensors; InputError if the file is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(path, str(error), "a complete safetensors file") from None
+
+
+def require(path: str | os.PathLike, command: str) -> Path:
+    """Return `path` if it exists; otherwise MissingStep names the command that makes it."""
+    if not Path(path).exists():
+        raise MissingStep(path, command)
+    return Path(path)
+
+
+def progress(iterable, total: int | None = None, desc: str = ""):
+    """tqdm on a terminal; silent under papermill, nbval and in logs."""
+    import sys
+
+    from tqdm import tqdm
+
+    return tqdm(iterable, total=total, desc=desc, disable=not sys.stderr.isatty(), leave=False)

@@ -1,0 +1,213 @@
+"""Parameters of the notebooks: declared once, in the notebooks; checked before anything runs.
+
+Every notebook has one cell tagged `parameters`: typed assignments, one a line, each
+with a trailing comment. Those defaults are the embedded profile. Other profiles give
+values in `params/<profile>/<notebook>.yaml`; `params/<profile>/profile.yaml` names the
+splits and seeds that the profile runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from lib import runs
+from lib.runs import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+SPLITS = ("object", "sequence")
+DEFAULT_RUNS = {"object": [0]}  # of a profile without profile.yaml, as `embedded`
+
+
+def notebook_names() -> list[str]:
+    """Names of the numbered notebooks, in order, without ending."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def declared(notebook: str | Path) -> dict[str, tuple[str, Any]]:
+    """Type word and default of each parameter, from the cell tagged `parameters`.
+
+    `notebook` is a name of `notebook_names()` or a path. Raises InputError for a
+    notebook without such a cell or an untyped parameter.
+    """
+    path = Path(notebook) if str(notebook).endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.exists():
+        raise InputError(path, "no such notebook", f"one of {', '.join(notebook_names())}")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise InputError(path, f"{len(cells)} cells tagged parameters", "one")
+    found = {}
+    for node in ast.parse(cells[0].source).body:
+        if not (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.annotation, ast.Name)
+            and node.annotation.id in TYPES
+        ):
+            raise InputError(
+                path, ast.unparse(node), f"name: type = value, type one of {', '.join(TYPES)}", node.lineno
+            )
+        found[node.target.id] = (node.annotation.id, ast.literal_eval(node.value))
+    return found
+
+
+def check(
+    values: dict[str, Any],
+    known: dict[str, tuple[str, Any]],
+    where: str | Path,
+    lines: dict[str, int] | None = None,
+) -> None:
+    """Raise InputError for a value whose name is unknown or whose type is another one."""
+    for name, value in values.items():
+        line = (lines or {}).get(name)
+        if name not in known:
+            raise InputError(where, f"unknown parameter {name!r}", f"one of {', '.join(known)}", line)
+        word = known[name][0]
+        fits = isinstance(value, TYPES[word]) or (word == "float" and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and word != "bool"):
+            raise InputError(
+                where, f"{name} = {value!r} ({type(value).__name__})", f"a value of type {word}", line
+            )
+
+
+def read_parameters(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Values of a YAML parameter file, and the line of each; InputError for anything but a flat mapping."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(
+            path, getattr(error, "problem", "a fault"), "YAML", mark.line + 1 if mark else None
+        ) from None
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise InputError(path, type(values).__name__, "lines of the form name: value")
+    lines = {}
+    for key, _ in node.value:
+        if key.value in lines:
+            raise InputError(
+                path, f"{key.value!r} a second time", "each parameter once", key.start_mark.line + 1
+            )
+        lines[key.value] = key.start_mark.line + 1
+    return values, lines
+
+
+def parameter_file(profile: str, notebook: str) -> Path | None:
+    """The file that gives a notebook its values in a profile; None if the defaults hold."""
+    path = ROOT / "params" / profile / f"{notebook}.yaml"
+    return path if path.exists() else None
+
+
+def profile_names() -> list[str]:
+    """`embedded`, then the folders of `params`."""
+    return ["embedded", *sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())]
+
+
+def check_profile(profile: str) -> dict[str, list[int]]:
+    """Check every parameter file of a profile; return its runs, split -> seeds.
+
+    Raises InputError for an unknown profile, file, parameter or a wrong type.
+    """
+    if profile not in profile_names():
+        raise InputError("PROFILE", repr(profile), f"one of {', '.join(profile_names())}")
+    plan = dict(DEFAULT_RUNS)
+    for path in sorted((ROOT / "params" / profile).glob("*")):
+        if path.suffix != ".yaml" or path.stem not in [*notebook_names(), "profile"]:
+            raise InputError(
+                path, "a file that no notebook reads", "NAME.yaml with NAME a notebook, or profile.yaml"
+            )
+        values, lines = read_parameters(path)
+        if path.stem == "profile":
+            plan = {**values}
+            for split, seeds in plan.items():
+                good = isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)
+                if split not in SPLITS or not good:
+                    raise InputError(path, f"{split}: {seeds}", "object or sequence: [seeds]", lines[split])
+        else:
+            check(values, declared(path.stem), path, lines)
+            if values.get("profile") != profile:
+                raise InputError(path, f"profile: {values.get('profile')}", f"profile: {profile}")
+    return plan
+
+
+def run_name(split: str, seed: int) -> str:
+    """Folder of a run within its profile: seed<k>, or seed<k>-sequence for the split by sequence."""
+    return f"seed{seed}" + ("" if split == "object" else f"-{split}")
+
+
+@dataclass
+class Run:
+    """One run's files: `runs/<profile>/seed<k>/`, and what its profile shares beside it."""
+
+    profile: str
+    split: str
+    seed: int | None  # None: over all runs of the profile
+    notebook: str
+    started: float = field(default_factory=time.time)
+
+    @property
+    def shared(self) -> Path:
+        """Folder of what all seeds of a profile share: the crops, the summary."""
+        return ROOT / "runs" / self.profile
+
+    @property
+    def folder(self) -> Path:
+        """This run's own folder; the notebook over all runs writes to `summary`."""
+        return self.shared / (run_name(self.split, self.seed) if self.seed is not None else "summary")
+
+    def path(self, name: str) -> Path:
+        """A file of this run, to write."""
+        return self.folder / name
+
+    def need(self, name: str) -> Path:
+        """A file of this run that an earlier notebook wrote; MissingStep names the command that makes it."""
+        command = f"make reproduce PROFILE={self.profile} SEEDS={self.seed}"
+        return runs.require(self.folder / name, command)
+
+    def figure(self, name: str) -> Path:
+        """Where a figure of this run is saved."""
+        return self.folder / "figures" / f"{name}.png"
+
+    def show(self, path: str | Path) -> str:
+        """A path as a reader should see it: relative to the repository."""
+        return Path(path).resolve().relative_to(ROOT).as_posix()
+
+    def finish(self) -> float:
+        """Write how long the notebook took, in seconds, to timing/<notebook>.json; return it."""
+        seconds = round(time.time() - self.started, 1)
+        runs.write_json(self.path(f"timing/{self.notebook}.json"), {"seconds": seconds})
+        return seconds
+
+
+def start(notebook: str, names: dict[str, Any]) -> Run:
+    """First call of a notebook: check its parameters, seed nothing, open its run.
+
+    `names` is the notebook's globals(): whatever was assigned so far is a parameter,
+    so one that papermill injected and the notebook does not declare is an error.
+    Raises InputError for an unknown parameter, a wrong type, an unknown split.
+    """
+    known = declared(notebook)
+    given = {k: v for k, v in names.items() if not k.startswith("_") and k not in _NOT_PARAMETERS}
+    given = {k: v for k, v in given.items() if not isinstance(v, type(sys))}
+    check(given, known, f"notebooks/{notebook}.ipynb")
+    run = Run(given["profile"], given.get("split", "object"), given.get("seed"), notebook)
+    if run.split not in SPLITS:
+        raise InputError(
+            f"notebooks/{notebook}.ipynb", f"split = {run.split!r}", f"one of {', '.join(SPLITS)}"
+        )
+    return run
+
+
+_NOT_PARAMETERS = {"In", "Out", "get_ipython", "exit", "quit", "open", "Path", "root", "settings", "start"}

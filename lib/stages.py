@@ -1,0 +1,333 @@
+"""One notebook of one run: what it depends on, and running it headless with papermill.
+
+The Snakefile asks two things of this file. `write_states` keeps a small file beside each
+run that holds a hash of everything a notebook depends on (its code, its parameters, the
+`lib` modules that it imports, the data it reads, the notebooks before it); it is rewritten
+only when a hash changes, so that neither a comment nor `make publish`, which refreshes
+the outputs in `notebooks/`, makes anything run again. `python -m lib.stages NOTEBOOK
+PROFILE RUN...` runs the notebook.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from filelock import FileLock, Timeout
+
+from lib import runs, settings
+from lib.runs import InputError
+
+DATA = "01_data_preparation"
+READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
+    DATA: (),
+    "02_classifier_training": (DATA,),
+    "03_vae_transfer": (DATA, "02_classifier_training"),
+    "04_generation": (DATA, "02_classifier_training", "03_vae_transfer"),
+    "05_retraining": (DATA, "02_classifier_training", "04_generation"),
+}
+STOPPED = 130  # exit status of an interrupted command
+
+
+def parse_run(name: str) -> tuple[str, int]:
+    """Split and seed of a run's name, the reverse of `settings.run_name`; InputError for another name."""
+    match = re.fullmatch(r"seed(\d+)(?:-([a-z]+))?", name)
+    if not match or (match[2] or "object") not in settings.SPLITS:
+        raise InputError("run", repr(name), "seed<k> or seed<k>-sequence")
+    return match[2] or "object", int(match[1])
+
+
+def parse_seeds(text: Any) -> list[int] | None:
+    """Seeds from numbers separated by spaces or commas; None for nothing; InputError for anything else."""
+    if text is None or str(text).strip() == "":
+        return None
+    words = str(text).replace(",", " ").split()
+    # bool is an int in Python, and Snakemake turns "true" into one
+    if isinstance(text, bool) or not all(re.fullmatch(r"\d{1,9}", word) for word in words):
+        raise InputError("SEEDS", repr(str(text)), 'whole numbers from 0 up, such as SEEDS="0 1 2"')
+    return list(dict.fromkeys(int(word) for word in words))
+
+
+def plan(profile: str, seeds: Any = None) -> list[str]:
+    """Names of a profile's runs, all its parameter files checked; `seeds` replace those of each split.
+
+    Raises InputError for whatever `settings.check_profile` or `parse_seeds` do not accept.
+    """
+    own, given = settings.check_profile(profile), parse_seeds(seeds)
+    for name in settings.notebook_names():
+        settings.declared(name)
+    return [settings.run_name(split, seed) for split in own for seed in given or own[split]]
+
+
+def is_summary(notebook: str) -> bool:
+    """Whether a notebook works over all runs of a profile: it has a parameter `runs_of`."""
+    return "runs_of" in settings.declared(notebook)
+
+
+# What a notebook depends on -----------------------------------------------------------------------------
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def code_digest(source: str) -> str:
+    """Hash of what Python code does: comments, docstrings and layout do not count."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                body[0].value.value = ""
+    return _digest(ast.dump(tree))
+
+
+def notebook_code(path: str | Path) -> str:
+    """The code cells of a notebook as one text; lines of IPython's own (%, !, ?) become comments."""
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    return re.sub(r"^(\s*)([%!?])", r"\1pass  # \2", "\n".join(cells), flags=re.M)
+
+
+def imported(source: str) -> set[str]:
+    """Names of the `lib` modules that Python code imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("lib.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "lib":
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
+            found.add(node.module.split(".")[1])
+    return {name for name in found if (settings.ROOT / "lib" / f"{name}.py").exists()}
+
+
+def modules(notebook: str) -> list[Path]:
+    """Files of `lib` that a notebook imports, directly or through another one."""
+    wanted = imported(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb"))
+    known: set[str] = set()
+    while wanted - known:
+        name = min(wanted - known)
+        known.add(name)
+        wanted |= imported((settings.ROOT / "lib" / f"{name}.py").read_text(encoding="utf-8"))
+    return [settings.ROOT / "lib" / f"{name}.py" for name in sorted(known)]
+
+
+def values(profile: str, notebook: str) -> dict[str, Any]:
+    """Parameters that a notebook gets in a profile: its defaults, then those of the profile's file."""
+    chosen = {name: default for name, (_, default) in settings.declared(notebook).items()}
+    file = settings.parameter_file(profile, notebook)
+    return chosen | (settings.read_parameters(file)[0] if file else {})
+
+
+def _listing(folder: Path) -> str:
+    """Hash of a folder's file names and sizes: another data set, or a completed one, is noticed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return _digest(*(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files))
+
+
+def _data(parameters: dict[str, Any]) -> dict[str, str]:
+    """Hashes of the folders outside the repository that the data preparation reads."""
+    from lib.visdrone import visdrone_folder
+
+    names = [name for name in parameters if name.endswith("_folder") and parameters[name]]
+    folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
+    if parameters.get("source") == "visdrone" and "data_folder" not in folders:
+        folders["data_folder"] = visdrone_folder() or settings.ROOT / "data" / "visdrone"
+    return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
+
+
+def states(profile: str, run_names: list[str]) -> dict[str, dict[str, Any]]:
+    """For each notebook everything that its files depend on, as hashes, ready for JSON.
+
+    The data's own hash counts for the data preparation alone: what it makes of them is
+    kept in `state/stores.json`, an input of the notebooks after it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    digests: dict[Path, str] = {}
+    names = settings.notebook_names()
+    for notebook in names:
+        parameters, paths = values(profile, notebook), modules(notebook)
+        for path in paths:
+            digests[path] = digests.get(path) or code_digest(path.read_text(encoding="utf-8"))
+        found[notebook] = {
+            "code": code_digest(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")),
+            "lib": {path.stem: digests[path] for path in paths},
+            "parameters": parameters,
+            "runs": run_names if is_summary(notebook) else [],
+            "reads": {
+                name: _digest(json.dumps(found[name], sort_keys=True))
+                for name in READS.get(notebook, names[: names.index(notebook)])
+            },
+        }
+    found[DATA]["data"] = _data(found[DATA]["parameters"])
+    return found
+
+
+def run_folder(profile: str, notebook: str, run_names: list[str]) -> Path:
+    """Where a notebook's files of a run are: the run's folder, or `summary` for all runs."""
+    return settings.ROOT / "runs" / profile / ("summary" if is_summary(notebook) else run_names[0])
+
+
+def _keep_state(path: Path, state: dict[str, Any]) -> None:
+    text = json.dumps(state, indent=1, sort_keys=True) + "\n"
+    if not (path.exists() and path.read_text(encoding="utf-8") == text):
+        runs.write_text(path, text)
+
+
+def write_states(profile: str, run_names: list[str]) -> None:
+    """Write `state/<notebook>.json` into each run's folder; a file that says the same stays untouched."""
+    for notebook, state in states(profile, run_names).items():
+        for name in run_names:
+            _keep_state(run_folder(profile, notebook, [name]) / "state" / f"{notebook}.json", state)
+
+
+def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
+    """After the data preparation: keep what the crop stores hold now, and which data it may have fetched."""
+    shared = settings.ROOT / "runs" / profile
+    stores = {name: shared / name / "store.json" for name in ("crops", "winter")}
+    found = {name: runs.read_json(path) for name, path in stores.items() if path.exists()}
+    runs.write_json(folder / "state" / "stores.json", found)
+    path = folder / "state" / f"{DATA}.json"
+    if path.exists():
+        times = path.stat()
+        _keep_state(path, states(profile, run_names)[DATA])
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+# Running it ---------------------------------------------------------------------------------------------
+
+
+def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
+    """The papermill command of a notebook, to be run in the repository's root."""
+    file = settings.parameter_file(profile, notebook)
+    words = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb"]
+    words += [os.path.relpath(output, settings.ROOT), "--no-progress-bar", "--cwd", ".", "-k", "python3"]
+    words += ["-f", os.path.relpath(file, settings.ROOT)] if file else []
+    words += ["-r", "profile", profile]
+    if is_summary(notebook):
+        return [*words, "-y", json.dumps({"runs_of": run_names})]
+    split, seed = parse_run(run_names[0])
+    return [*words, "-r", "split", split, "-p", "seed", str(seed)]
+
+
+def failure(notebook: Path, stderr: str) -> str:
+    """The error that stopped a notebook, in one line."""
+    with contextlib.suppress(Exception):
+        for cell in reversed(nbformat.read(notebook, as_version=4).cells):
+            for output in cell.get("outputs", []):
+                if output.output_type == "error":
+                    lines = [line.strip() for line in str(output.evalue).splitlines() if line.strip()]
+                    return f"{output.ename}: {lines[-1]}" if lines else output.ename
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else "papermill stopped without a word"
+
+
+def _watch(words: list[str], log: Path) -> int:
+    """Run a command to its end; stop it when this process is told to stop or loses its parent."""
+    environment = os.environ | {"PYTHONPATH": str(settings.ROOT)}
+    environment.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    parent = os.getppid()
+    with open(log, "wb") as file:
+        child = subprocess.Popen(words, cwd=settings.ROOT, env=environment, stdout=file, stderr=file)
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return child.wait(timeout=1)
+                if os.getppid() != parent:  # the workflow was killed; a rerun must not meet this one
+                    raise KeyboardInterrupt
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=10)
+                child.kill()
+
+
+def _say(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def execute(profile: str, notebook: str, run_names: list[str]) -> int:
+    """Run a notebook into its run's folder; returns an exit status. Prints a line as it starts and ends.
+
+    The executed notebook gets its name when it is complete; one that failed is kept as
+    NAME.failed.ipynb. Checkpoints of an interrupted stage stay for the next attempt, unless
+    something that the stage depends on has changed.
+    """
+    folder = run_folder(profile, notebook, run_names)
+    target = folder / "notebooks" / f"{notebook}.ipynb"
+    part, failed = (target.with_name(f"{notebook}.{word}.ipynb") for word in ("part", "failed"))
+    log, checkpoints = target.with_suffix(".log"), folder / "checkpoints"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    now = {"notebook": notebook, "state": states(profile, run_names)[notebook]}
+    mark = checkpoints / "stage.json"
+    if checkpoints.exists() and not (mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == now):
+        shutil.rmtree(checkpoints)
+    runs.write_json(mark, now)
+    title = f"{notebook} {folder.name}"
+    _say(f"{title} ...")
+    started = time.monotonic()
+    status = _watch(command(profile, notebook, run_names, part), log)
+    seconds = time.monotonic() - started
+    if status == 0:
+        os.replace(part, target)
+        failed.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+        if notebook == DATA:
+            _write_stores(profile, folder, run_names)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        _say(f"{title} ... {seconds:.0f} s")
+        return 0
+    reason = failure(part, log.read_text(encoding="utf-8", errors="replace"))
+    where = log
+    if part.exists():
+        os.replace(part, failed)
+        where = failed
+    _say(f"{title} failed after {seconds:.0f} s: {reason}\nSee {where.relative_to(settings.ROOT).as_posix()}")
+    return 1
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m lib.stages NOTEBOOK PROFILE RUN...`: 0, 1 (it failed), 2 (bad arguments), 130 (stopped)."""
+    if len(arguments) < 3:
+        _say("usage: python -m lib.stages NOTEBOOK PROFILE RUN...")
+        return 2
+    notebook, profile, *run_names = arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shared = settings.ROOT / "runs" / profile
+    shared.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(shared / ".lock")
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _say(f"waiting: another notebook of profile {profile} is running")
+            lock.acquire()
+        with lock:
+            there = (shared / "crops" / "store.json").exists()
+            if notebook != DATA and not there and not is_summary(notebook):
+                if status := execute(profile, DATA, run_names):  # the shared crops were deleted by hand
+                    return status
+            return execute(profile, notebook, run_names)
+    except InputError as error:
+        _say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _say(f"{notebook} interrupted; the next run goes on from here")
+        return STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""The sets of images that a classifier is asked about, and its answers on disk.
+
+Summer and winter, test and validation part, both protocols (paper, section 4, and the
+leak in it): `winter_paper` is W itself, which trains the autoencoder; `winter_heldout`
+is test-part cars of group B under snow; `winter_noncars` the other five classes under
+the same snow. The `valid_*` sets are for choosing between settings, never for reporting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from lib import evaluation, runs
+from lib.acceleration import ComputePath
+from lib.crops import CropStore
+from lib.division import Division
+from lib.training import predict
+
+SUMMER = {"test": "summer", "valid": "valid_summer"}
+PROTOCOLS = {"paper": "winter_paper", "heldout": "winter_heldout"}
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images uint8 (n, 32, 32, 3), labels int (n,), and the sequence that each is from (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    sequences: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def _take(store: CropStore, rows: np.ndarray, winter: bool) -> ImageSet:
+    view = store.winter if winter else store.images
+    if view is None:
+        raise runs.InputError(store.folder, "no winter view", "a store cut with simulated snow")
+    order = np.sort(rows)  # memory-mapped: reading in order is fast
+    place = np.searchsorted(order, rows)
+    table = store.table.iloc[rows]
+    return ImageSet(view[order][place], table["label"].to_numpy(np.int64), table["sequence"].to_numpy(str))
+
+
+def part_set(store: CropStore, division: Division, part: str) -> ImageSet:
+    """Summer crops of a part: "train", "valid" or "test"."""
+    return _take(store, division.indices(part), winter=False)
+
+
+def winter_cars(
+    store: CropStore, division: Division, own: CropStore | None = None, n: int | None = None
+) -> ImageSet:
+    """W, the winter cars that train the autoencoder; with `n` the first n of them.
+
+    `own` is the user's winter store; without it the crops are simulated winter.
+    """
+    rows = division.winter[:n]
+    return _take(store, rows, winter=True) if own is None else _take(own, rows, winter=False)
+
+
+def summer_cars(store: CropStore, division: Division) -> ImageSet:
+    """S, the VisDrone cars that train the autoencoder beside W (CSCDroneCL)."""
+    return _take(store, division.summer, winter=False)
+
+
+def test_sets(store: CropStore, division: Division, own: CropStore | None = None) -> dict[str, ImageSet]:
+    """Every set by name; see the head of this module."""
+    cars_own = own is not None
+    noncars_own = division.summary["noncar_source"] == "own"
+
+    def winter(rows: np.ndarray, from_own: bool) -> ImageSet:
+        return _take(own, rows, winter=False) if from_own else _take(store, rows, winter=True)
+
+    return {
+        "summer": part_set(store, division, "test"),
+        "winter_paper": winter_cars(store, division, own),
+        "winter_heldout": winter(division.winter_test_cars, cars_own),
+        "winter_noncars": winter(division.winter_test_noncars, noncars_own),
+        "valid_summer": part_set(store, division, "valid"),
+        "valid_winter_cars": winter(division.winter_valid_cars, cars_own),
+        "valid_winter_noncars": winter(division.winter_valid_noncars, noncars_own),
+    }
+
+
+def write_answers(
+    file: Path, model: nn.Module, sets: dict[str, ImageSet], path: ComputePath
+) -> dict[str, np.ndarray]:
+    """Ask a classifier about every set; keep probabilities float32 (n, 6), labels and sequences (.npz)."""
+    arrays = {}
+    for name, images in sets.items():
+        arrays[f"{name}/probabilities"] = predict(model, images.images, path)
+        arrays[f"{name}/labels"] = images.labels
+        arrays[f"{name}/sequences"] = images.sequences
+    with runs.atomic_path(file) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(handle, **arrays)
+    return arrays
+
+
+def read_answers(file: Path) -> dict[str, evaluation.Answers]:
+    """What `write_answers` kept, as checked labels and predictions by set."""
+    with np.load(file, allow_pickle=False) as arrays:
+        names = sorted({key.split("/")[0] for key in arrays})
+        return {
+            name: evaluation.answers(
+                arrays[f"{name}/labels"], arrays[f"{name}/probabilities"], arrays[f"{name}/sequences"], name
+            )
+            for name in names
+        }
+
+
+def measure(answers: dict[str, evaluation.Answers], part: str = "test") -> dict[str, float]:
+    """Plain values of a part's measures, "test" (held-out protocol and paper's) or "valid"."""
+    cars = {"test": "winter_heldout", "valid": "valid_winter_cars"}[part]
+    noncars = {"test": "winter_noncars", "valid": "valid_winter_noncars"}[part]
+    found = evaluation.summer_measures(answers[SUMMER[part]], draws=1)
+    found |= evaluation.winter_measures(answers[cars], answers[noncars], draws=1)
+    values = {name: measure.value for name, measure in found.items()}
+    if part == "test":
+        values["winter_car_recall_paper"] = evaluation.winter_measures(
+            answers["winter_paper"], answers[noncars], draws=1
+        )["winter_car_recall"].value
+    return values

@@ -1,0 +1,314 @@
+"""Training loops: numerical stability, the classifier, the autoencoder, retraining.
+
+Every step is a function of (seed, step) alone: the order of a pass over the data, the
+augmentation and the noise come from generators seeded by them. So a run that was
+interrupted goes on from its last checkpoint and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib import runs
+from lib.acceleration import ComputePath
+from lib.models import build_classifier
+
+CHECKPOINT_SECONDS = 60.0  # how much work an interruption may cost
+EVALUATION_BATCH = 500
+
+
+def image_batch(images: Tensor) -> Tensor:
+    """uint8 (N, 32, 32, 3), 0..255 -> float (N, 3, 32, 32), 0..1, channels-last in memory."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def generator(*seeds: int) -> torch.Generator:
+    """A CPU generator from several numbers, mixed so that neighbours are unrelated."""
+    mixed = np.random.SeedSequence([int(s) for s in seeds]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
+
+
+def augment(images: Tensor, random: torch.Generator, soften: float = 0.0) -> Tensor:
+    """Flip left-right at random; with probability `soften` blur a little (uint8 in and out, (N, 32, 32, 3)).
+
+    Softening mixes an image with its 3x3 binomial blur by a random share, so that
+    softness as such says nothing about the class. Numbers are drawn on the CPU: the
+    same on every device.
+    """
+    flip = (torch.rand(len(images), generator=random) < 0.5).to(images.device)
+    images = torch.where(flip[:, None, None, None], images.flip(2), images)
+    if soften:
+        share = torch.rand(len(images), generator=random)
+        share = torch.where(torch.rand(len(images), generator=random) < soften, share, 0.0)
+        x = images.permute(0, 3, 1, 2).float()
+        kernel = torch.tensor([1.0, 2.0, 1.0], device=x.device) / 4
+        kernel = (kernel[:, None] * kernel[None]).expand(3, 1, 3, 3).contiguous()
+        soft = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+        x = torch.lerp(x, soft, share.to(x.device)[:, None, None, None])
+        images = x.round().to(torch.uint8).permute(0, 2, 3, 1)
+    return images
+
+
+def one_cycle(step: int, steps: int, peak: float, warm: float = 0.25) -> float:
+    """Learning rate of a step: cosine up to `peak` during the first quarter, cosine down to nearly 0."""
+    at = (step + 1) / steps
+    if at < warm:
+        return peak * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * at / warm)))
+    return peak * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (at - warm) / (1 - warm))))
+
+
+@dataclass
+class Schedule:
+    """How long and how fast: optimiser steps, images a step, peak learning rate of Adam, seed."""
+
+    steps: int
+    batch_size: int
+    rate: float
+    seed: int
+
+    def rows(self, count: int, step: int) -> Tensor:
+        """Indices of a step's images: shuffled passes over `count` images, last short batch left out."""
+        size = min(self.batch_size, count)
+        per_pass = count // size
+        order = self._order(count, step // per_pass)
+        start = (step % per_pass) * size
+        return order[start : start + size]
+
+    def _order(self, count: int, number: int) -> Tensor:
+        if getattr(self, "_last", None) is None or self._last[0] != (count, number):
+            self._last = ((count, number), torch.randperm(count, generator=generator(self.seed, 1, number)))
+        return self._last[1]
+
+
+def fit(
+    model: nn.Module,
+    batch_loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
+    schedule: Schedule,
+    *,
+    path: ComputePath,
+    parameters=None,
+    checkpoint: Path | None = None,
+    log_every: int = 25,
+    after: Callable[[int], dict] | None = None,
+    after_every: int = 0,
+    title: str = "",
+) -> list[dict]:
+    """Run the optimiser (Adam, one-cycle rate); returns the history, a dict per `log_every` steps.
+
+    `batch_loss(step)` returns the loss of a step's batch and values to log. `after(step)`
+    measures on held-out data every `after_every` steps. With `checkpoint`, the state is
+    written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from
+    there; the file is removed when the training is complete. Raises FloatingPointError
+    if the loss is not finite.
+    """
+    optimiser = torch.optim.Adam(
+        parameters or model.parameters(), lr=schedule.rate, fused=path.device != "mps"
+    )
+    history, first = [], 0
+    if checkpoint and Path(checkpoint).exists():
+        state = torch.load(checkpoint, weights_only=True, map_location=path.device)
+        if state["schedule"] == [schedule.steps, schedule.batch_size, schedule.rate, schedule.seed]:
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+            history, first = state["history"], state["step"]
+    saved = time.monotonic()
+    logged: list[dict[str, Tensor]] = []
+    for step in runs.progress(range(first, schedule.steps), total=schedule.steps - first, desc=title):
+        for group in optimiser.param_groups:
+            group["lr"] = one_cycle(step, schedule.steps, schedule.rate)
+        model.train()
+        loss, values = batch_loss(step)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        logged.append({"loss": loss.detach(), **values})
+        done = step + 1
+        if done % log_every == 0 or done == schedule.steps:  # the one place that waits for the device
+            row = {"step": done, **{k: float(torch.stack([v[k] for v in logged]).mean()) for k in logged[0]}}
+            if not math.isfinite(row["loss"]):
+                raise FloatingPointError(
+                    f"{title}: loss {row['loss']} at step {done}; lower the learning rate"
+                )
+            logged = []
+            history.append(row)
+        if after and (done % after_every == 0 or done == schedule.steps):
+            history.append({"step": done, **after(done)})
+        if (
+            checkpoint
+            and not logged
+            and done < schedule.steps
+            and time.monotonic() - saved > CHECKPOINT_SECONDS
+        ):
+            with runs.atomic_path(checkpoint) as temporary:
+                torch.save(
+                    {
+                        "model": model.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "step": done,
+                        "history": history,
+                        "schedule": [schedule.steps, schedule.batch_size, schedule.rate, schedule.seed],
+                    },
+                    temporary,
+                )
+            saved = time.monotonic()
+    if checkpoint:
+        Path(checkpoint).unlink(missing_ok=True)
+    model.eval()
+    return history
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, images: np.ndarray, path: ComputePath, batch: int = EVALUATION_BATCH
+) -> np.ndarray:
+    """Class probabilities float32 (N, classes) of uint8 images (N, 32, 32, 3)."""
+    return _in_batches(lambda x: model(x).float().softmax(1), model, images, path, batch)
+
+
+@torch.inference_mode()
+def embed(
+    model: nn.Module, images: np.ndarray, path: ComputePath, batch: int = EVALUATION_BATCH
+) -> np.ndarray:
+    """The classifier's features before its last layer, float32 (N, 290)."""
+    return _in_batches(model.embed, model, images, path, batch)
+
+
+def _in_batches(function, model, images, path, batch) -> np.ndarray:
+    model.eval()
+    found = []
+    with path.autocast():
+        for start in range(0, len(images), batch):
+            block = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(path.device)
+            found.append(function(image_batch(block)).float().cpu().numpy())
+    if not found:
+        raise ValueError("found no images, expected at least one")
+    return np.concatenate(found)
+
+
+def train_classifier(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    schedule: Schedule,
+    *,
+    path: ComputePath,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    soften: float = 0.0,
+    checkpoint: Path | None = None,
+    log_every: int = 25,
+    title: str = "classifier",
+) -> list[dict]:
+    """Train in place with Adam and categorical cross-entropy (paper, section 5).
+
+    images: uint8 (N, 32, 32, 3); labels: int (N,), 0..classes-1. Accuracy on
+    `validation` (images, labels) is measured once a pass and at the end. Returns the
+    history: loss and training accuracy per `log_every` steps, validation accuracy per pass.
+    """
+    path.place(model)
+    data = torch.from_numpy(np.array(images)).to(path.device)
+    target = torch.from_numpy(np.array(labels, np.int64)).to(path.device)
+
+    def forward(batch: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        with path.autocast():
+            scores = model(image_batch(batch))
+        return F.cross_entropy(scores.float(), truth), (scores.argmax(1) == truth).float().mean()
+
+    forward = path.compile(forward, schedule.steps)
+
+    def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = schedule.rows(len(data), step).to(path.device)
+        batch = augment(data[rows], generator(schedule.seed, 2, step), soften)
+        loss, accuracy = forward(batch, target[rows])
+        return loss, {"accuracy": accuracy}
+
+    def after(step: int) -> dict:
+        return {
+            "validation_accuracy": float(
+                (predict(model, validation[0], path).argmax(1) == validation[1]).mean()
+            )
+        }
+
+    every = max(1, len(data) // schedule.batch_size)
+    return fit(
+        model,
+        batch_loss,
+        schedule,
+        path=path,
+        checkpoint=checkpoint,
+        title=title,
+        log_every=log_every,
+        after=after if validation else None,
+        after_every=every,
+    )
+
+
+def stabilise(
+    build: Callable[[], nn.Module],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    path: ComputePath,
+    candidates: int = 3,
+    steps: int = 12,
+    rate: float = 1e-4,
+    batch_size: int = 64,
+) -> tuple[nn.Module, dict]:
+    """Numerical stability before the main training (paper, section 5, and its reference 11).
+
+    Draws several initialisations, gives each the same short warm-up at a low rate on
+    the same batches, and keeps the steadiest: the one whose loss falls with the least
+    spread around its own straight line, among those whose loss fell at all. Returns the
+    warmed-up network and a report with every candidate's losses.
+    """
+    report, networks = [], []
+    rows = np.random.default_rng(seed).permutation(len(images))[: steps * batch_size]
+    for number in range(candidates):
+        torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+        model = build()
+        history = train_classifier(
+            model,
+            images[rows],
+            labels[rows],
+            Schedule(steps, batch_size, rate, seed),
+            path=path,
+            log_every=1,
+            title="warm-up",
+        )
+        losses = np.array([row["loss"] for row in history])
+        slope, start = np.polyfit(np.arange(len(losses)), losses, 1)
+        spread = float(np.std(losses - slope * np.arange(len(losses)) - start))
+        report.append(
+            {"candidate": number, "losses": losses.tolist(), "slope": float(slope), "spread": spread}
+        )
+        networks.append(model)
+    falling = [r for r in report if r["slope"] < 0] or report
+    kept = min(falling, key=lambda r: (r["spread"], r["candidate"]))["candidate"]
+    return networks[kept], {"kept": kept, "rate": rate, "steps": steps, "candidates": report}
+
+
+def train_judge(
+    images: np.ndarray,
+    labels: np.ndarray,
+    width: int,
+    passes: float,
+    batch_size: int,
+    rate: float,
+    seed: int,
+    path: ComputePath,
+) -> nn.Module:
+    """A narrower classifier from its own initialisation, to judge generated images by."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, 1_000_003]).generate_state(1)[0]))
+    judge = build_classifier(width=width)
+    schedule = Schedule(max(1, int(passes * len(images) / batch_size)), batch_size, rate, seed + 1_000_003)
+    train_classifier(judge, images, labels, schedule, path=path, title="judge")
+    return judge

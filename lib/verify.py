@@ -1,0 +1,135 @@
+"""Compare a run with the committed numbers: `python -m lib.verify PROFILE` (make verify).
+
+Table 1 must be equal. On the machine and versions that made the committed numbers Table 2
+must be equal too: a run is deterministic there. Elsewhere sums are taken in another order,
+a training takes another path, and each measure may differ by as much as TOLERANCE says.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib import runs, settings
+from lib.evaluation import read_table2
+from lib.report import aligned, profile_folder
+from lib.runs import InputError
+
+KEYS = ["arm", "protocol", "split", "n_winter", "n_synthetic", "winter", "seed", "metric"]
+# Points (hundredths) that a measure of one seed may differ by on another machine. Trainings that differ only
+# in rounding differ like those of two seeds, so each is about three standard deviations over seeds.
+TOLERANCE = {
+    "accuracy": 2.0,  # thousands of objects, six classes
+    "car_recall": 2.0,  # the largest classes
+    "car_precision": 3.0,
+    "noncar_called_car": 2.0,
+    "winter_car_recall": 10.0,  # far from the training data: the measure that initialisation moves most
+    "winter_noncar_called_car": 6.0,
+}
+OTHER_TOLERANCE = 20.0  # recall of one class: buses and trucks are a few dozen objects
+SAME = (  # what must be equal for a run to be equal bit by bit: (part of provenance.json, keys)
+    ("machine", ("processor", "gpu", "system", "torch", "numpy")),
+    ("path", ("device", "precision", "channels_last", "compiler", "threads")),
+)
+
+
+def other_machine(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]:
+    """In what two provenance files differ, of the things that change the last digits of a sum."""
+    found = []
+    for part, keys in SAME:
+        for key in keys:
+            here, there = ours.get(part, {}).get(key), committed.get(part, {}).get(key)
+            if here != there:
+                found.append(f"{key}: {here}, committed with {there}")
+    return found
+
+
+def compare_table1(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]:
+    """Entries of Table 1 that are not equal, as lines."""
+    keys = [key for key in sorted(ours.keys() | committed.keys()) if ours.get(key) != committed.get(key)]
+    return [f"Table 1, {key}: {ours.get(key)}, committed {committed.get(key)}" for key in keys]
+
+
+def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bool) -> pd.DataFrame:
+    """Measurements that differ, of the seeds that both tables have.
+
+    Columns: KEYS, ours, committed (NaN: not there), points (difference in hundredths),
+    tolerance, beyond (bool). attrs["compared"] is the number of measurements compared.
+    """
+    common = set(ours["seed"]) & set(committed["seed"])
+    tables = [table[table["seed"].isin(common)][[*KEYS, "value"]] for table in (ours, committed)]
+    both = tables[0].merge(tables[1], on=KEYS, how="outer", suffixes=("_ours", "_committed"))
+    both = both.rename(columns={"value_ours": "ours", "value_committed": "committed"})
+    both["points"] = 100 * (both["ours"] - both["committed"])
+    limits = both["metric"].map(lambda name: TOLERANCE.get(name, OTHER_TOLERANCE))
+    both["tolerance"] = 0.0 if same_machine else limits
+    both["beyond"] = ~(both["points"].abs() <= both["tolerance"])  # a missing one is beyond
+    both.attrs["compared"] = len(both)
+    return both[both["points"] != 0].reset_index(drop=True)
+
+
+def _rows(differences: pd.DataFrame) -> list[list[str]]:
+    rows = [["", "this run", "committed", "points", "tolerance", ""]]
+    for row in differences.sort_values(["beyond", *KEYS], ascending=[False] + [True] * len(KEYS)).to_dict(
+        "records"
+    ):
+        name = f"{row['metric']}, {row['arm']}, {row['protocol']}, {row['split']}, seed {row['seed']}"
+        values = ["–" if pd.isna(row[key]) else f"{100 * row[key]:.2f} %" for key in ("ours", "committed")]
+        points = "–" if pd.isna(row["points"]) else f"{row['points']:+.2f}"
+        rows.append([name, *values, points, f"{row['tolerance']:g}", "BEYOND" if row["beyond"] else "within"])
+    return rows
+
+
+def verify(profile: str) -> tuple[str, bool]:
+    """What differs, as text, and whether all of it is within tolerance. InputError if a file is missing."""
+    run, kept = profile_folder(profile) / "summary", settings.ROOT / "figures" / profile
+    names = ("table1.json", "table2.csv", "provenance.json")
+    for name in names:
+        runs.require(run / name, f"make reproduce PROFILE={profile}")
+        runs.require(kept / name, f"make publish PROFILE={profile}")
+    origin = [runs.read_json(Path(folder) / "provenance.json") for folder in (run, kept)]
+    tables = [read_table2(folder / "table2.csv") for folder in (run, kept)]
+    seeds = [sorted(int(seed) for seed in set(table["seed"])) for table in tables]
+    if not set(seeds[0]) & set(seeds[1]):
+        raise InputError(
+            run / "table2.csv", f"seeds {seeds[0]}", f"at least one of the committed ones, {seeds[1]}"
+        )
+    reasons = other_machine(*origin)
+    first = compare_table1(*(runs.read_json(folder / "table1.json") for folder in (run, kept)))
+    second = compare_table2(*tables, same_machine=not reasons)
+    lines = [f"Profile {profile}; seeds of this run {seeds[0]}, committed {seeds[1]}"]
+    if reasons:
+        lines += [
+            "Another machine or other versions, so Table 2 has a tolerance:",
+            *(f"  {r}" for r in reasons),
+        ]
+    else:
+        lines += ["The machine and versions of the committed numbers: everything must be equal."]
+    lines += first or ["Table 1 is equal."]
+    compared, beyond = second.attrs["compared"], int(second["beyond"].sum())
+    lines.append(f"Table 2: {compared} measurements, {compared - len(second)} equal, "
+                 f"{len(second) - beyond} within tolerance, {beyond} beyond.")  # fmt: skip
+    if len(second):
+        lines.append(aligned(_rows(second)))
+    return "\n".join(lines), not first and not beyond
+
+
+def main(arguments: list[str]) -> int:
+    """0: equal or within tolerance; 1: not; 2: a file is missing or faulty, said in one line."""
+    if len(arguments) != 1:
+        print("usage: python -m lib.verify PROFILE", file=sys.stderr)
+        return 2
+    try:
+        text, good = verify(arguments[0])
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(text)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

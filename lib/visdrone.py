@@ -1,0 +1,314 @@
+"""VisDrone-DET as distributed: annotation rows, the six classes of the paper, Table 1.
+
+A set is a folder `VisDrone2019-DET-<set>` with `images/<frame>.jpg` and
+`annotations/<frame>.txt`. An annotation row has eight whole numbers:
+x, y, width, height (pixels), score, category, truncation, occlusion
+(Zhu et al., arXiv 2001.06303). The first `_` field of a frame's name is its sequence.
+
+`python -m lib.visdrone FOLDER` prints Table 1 for any folder with such sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lib.runs import InputError, progress, write_json
+
+CLASSES = ("bus", "car", "ignored region", "motorcycle", "pedestrian", "truck")  # index = label; section 4
+CAR = CLASSES.index("car")
+CATEGORIES = {9: 0, 4: 1, 0: 2, 10: 3, 1: 4, 6: 5}  # VisDrone category -> label; nothing is merged
+KNOWN_CATEGORIES = range(12)  # 2 people, 3 bicycle, 5 van, 7 and 8 tricycles, 11 others: known, left out
+SETS = {"train": 6471, "val": 548, "test-dev": 1610}  # frames in the official sets
+OFFICIAL = "VisDrone2019-DET-{}"
+MINIMUM_SIDE = 5  # pixels; with it the counts are the paper's
+PAPER_TABLE1 = {"train": 290_207, "valid": 36_273, "test": 36_282}
+PAPER_MEDIAN_WIDTH = 26
+
+_FIELD = re.compile(r"-?[0-9]{1,7}")  # longer numbers are no pixels, and would overflow a table
+_ROW = re.compile(r",".join([r"[ \t]*(-?[0-9]{1,7})[ \t]*"] * 8))
+_COLUMNS = ("set", "frame", "sequence", "line", "x", "y", "width", "height", "label")
+
+
+@dataclass
+class Objects:
+    """The kept objects of a folder.
+
+    table: one row an object, ordered by set, frame, line; columns set, frame (file stem),
+        sequence, line (1-based, in the annotation file), x, y, width, height (pixels, as
+        annotated, so possibly over the frame's edge), label (index into CLASSES).
+    drops: reason -> number of rows left out.   frames: set -> frames found.
+    """
+
+    table: pd.DataFrame
+    drops: dict[str, int]
+    frames: dict[str, int]
+    folder: Path
+    rows: str = "strict"
+
+    def image_path(self, set_name: str, frame: str) -> Path:
+        """The image file of a frame."""
+        return self.folder / OFFICIAL.format(set_name) / "images" / f"{frame}.jpg"
+
+    def frames_text(self) -> str:
+        """For example "train 6471 of 6471 frames, val 456 of 548 frames"."""
+        return ", ".join(f"{name} {count} of {SETS[name]} frames" for name, count in self.frames.items())
+
+
+def data_folder() -> Path | None:
+    """The folder of real data: environment variable DRONE_DATA, else `../shared/data` beside the repository.
+
+    None where neither is there. Raises InputError if DRONE_DATA names no folder.
+    """
+    named = os.environ.get("DRONE_DATA")
+    if named:
+        if not Path(named).is_dir():
+            raise InputError("DRONE_DATA", repr(named), "the path of an existing folder")
+        return Path(named)
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return beside if beside.is_dir() else None
+
+
+def visdrone_folder(data: Path | None = None) -> Path | None:
+    """Where the official set folders lie: `visdrone` under the data folder, or the data folder; else None."""
+    data = data or data_folder()
+    for folder in (data / "visdrone", data) if data else ():
+        if any((folder / OFFICIAL.format(name)).is_dir() for name in SETS):
+            return folder
+    return None
+
+
+def read_annotation(
+    path: str | os.PathLike,
+    rows: str = "strict",
+    minimum_side: int = MINIMUM_SIDE,
+    frame_size: tuple[int, int] | None = None,
+) -> tuple[list[tuple[int, int, int, int, int, int]], Counter]:
+    """Read one annotation file: kept rows (line, x, y, width, height, label) and drops by reason.
+
+    rows="strict" drops rows that have not exactly eight fields (the paper's reading);
+    "tolerant" accepts one trailing comma, which one official file has on all its rows.
+    Dropped and counted: "fields", "zero size", "category left out", "side under 5 px".
+    Blank lines, spaces around numbers, Windows line ends and a byte order mark are harmless.
+    frame_size (width, height) in pixels, where known, also finds boxes beyond the right and lower edges.
+    Raises InputError (file, line, found, expected): no whole number, a negative size, a box
+    wholly outside the frame, a category outside 0..11, no UTF-8 text, an unreadable file.
+    """
+    if rows not in ("strict", "tolerant"):
+        raise InputError("rows", repr(rows), '"strict" or "tolerant"')
+    kept, drops = [], Counter()
+    for line, text in enumerate(_lines(path), 1):
+        values = _whole_numbers(path, line, text, rows)
+        if values is None:
+            if text.strip():
+                drops["fields"] += 1
+            continue
+        x, y, width, height, _, category, _, _ = values
+        if width < 0 or height < 0:
+            raise InputError(path, f"a box of {width} x {height} pixels", "no negative size", line)
+        if category not in KNOWN_CATEGORIES:
+            raise InputError(path, f"category {category}", "a VisDrone category, 0 to 11", line)
+        if width == 0 or height == 0:  # three official rows
+            drops["zero size"] += 1
+            continue
+        outside = x + width <= 0 or y + height <= 0
+        if outside or (frame_size and (x >= frame_size[0] or y >= frame_size[1])):
+            size = f" of {frame_size[0]} x {frame_size[1]}" if frame_size else ""
+            found = f"a box wholly outside the frame (x {x}, y {y}, {width} x {height})"
+            raise InputError(path, found, f"a box that meets the frame{size}", line)
+        if category not in CATEGORIES:
+            drops["category left out"] += 1
+        elif min(width, height) < minimum_side:
+            drops[f"side under {minimum_side} px"] += 1
+        else:
+            kept.append((line, x, y, width, height, CATEGORIES[category]))
+    return kept, drops
+
+
+def _lines(path: str | os.PathLike) -> list[str]:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error), "a readable annotation file") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(path, f"byte 0x{content[error.start]:02x}", "plain text", line) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _whole_numbers(path, line: int, text: str, rows: str) -> list[int] | None:
+    """The eight numbers of a row; None for a blank line or a row with another number of fields."""
+    if match := _ROW.fullmatch(text):
+        return [int(value) for value in match.groups()]
+    if not text.strip():
+        return None
+    fields = [field.strip() for field in text.split(",")]
+    exact = len(fields) == 8
+    for field in fields:
+        if not _FIELD.fullmatch(field) and (field or exact):
+            found = repr(field[:40]) if field else f"an empty field in {text.strip()[:60]!r}"
+            raise InputError(path, found, "a whole number of at most 7 digits", line)
+    if rows == "tolerant" and len(fields) == 9 and not fields[8] and all(fields[:8]):
+        return [int(field) for field in fields[:8]]
+    return None
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(width, height) in pixels from an image file's header; InputError if it is no image."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).replace(str(path), "").strip(" '") or type(error).__name__
+        raise InputError(path, f"no readable image ({reason})", "an image") from None
+
+
+def _stems(folder: Path, suffix: str) -> list[str]:
+    """Sorted stems of the files with this suffix; hidden files (also ._x of macOS archives) are no data."""
+    return sorted(p.stem for p in folder.iterdir() if p.suffix == suffix and not p.name.startswith("."))
+
+
+def _frames_of_set(folder: Path, images: bool) -> list[str]:
+    if not (folder / "annotations").is_dir():
+        raise InputError(folder, "no folder annotations", "the folders annotations and images")
+    frames = _stems(folder / "annotations", ".txt")
+    if not frames:
+        raise InputError(folder / "annotations", "no .txt file", "one annotation file a frame")
+    if images:
+        if not (folder / "images").is_dir():
+            raise InputError(folder, "no folder images", "the folders annotations and images")
+        pictures = _stems(folder / "images", ".jpg")
+        annotated, pictured = set(frames), set(pictures)
+        for frame in pictures:
+            if frame not in annotated:
+                raise InputError(folder / "images" / f"{frame}.jpg", "a frame without annotation",
+                                 f"annotations/{frame}.txt")
+        for frame in frames:
+            if frame not in pictured:
+                raise InputError(folder / "annotations" / f"{frame}.txt", "an annotation without frame",
+                                 f"images/{frame}.jpg")
+    return frames
+
+
+def read_objects(
+    folder: str | os.PathLike, rows: str = "strict", minimum_side: int = MINIMUM_SIDE, images: bool = True,
+    sets: Sequence[str] = tuple(SETS),
+) -> Objects:  # fmt: skip
+    """Read each of `sets` found in `folder`; a folder with fewer sets or frames is read and counted.
+
+    With images=True each annotation needs its image and the reverse, and boxes are checked
+    against the frame's size; with images=False annotation files alone are enough.
+    Raises InputError as `read_annotation` does, and for a missing folder, a folder without
+    any set, an empty set, or a frame without its other half.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "a folder with " + " or ".join(map(OFFICIAL.format, SETS)))
+    for name in sets:
+        if name not in SETS:
+            raise InputError("sets", repr(name), "one of " + ", ".join(SETS))
+    present = [name for name in SETS if name in sets and (folder / OFFICIAL.format(name)).is_dir()]
+    if not present:
+        raise InputError(folder, "no set", "a folder named " + " or ".join(map(OFFICIAL.format, sets)))
+    names, boxes, drops, frames = [], [], Counter(), {}
+    for set_name in present:
+        base = folder / OFFICIAL.format(set_name)
+        stems = _frames_of_set(base, images)
+        frames[set_name] = len(stems)
+        for frame in progress(stems, desc=f"annotations of {set_name}"):
+            size = _size_if_known(base / "images" / f"{frame}.jpg", images)
+            kept, dropped = read_annotation(base / "annotations" / f"{frame}.txt", rows, minimum_side, size)
+            drops.update(dropped)
+            names += [(set_name, frame, frame.split("_")[0])] * len(kept)
+            boxes += kept
+    columns = {name: [row[k] for row in names] for k, name in enumerate(_COLUMNS[:3])}
+    numbers = np.array(boxes, dtype=np.int32).reshape(-1, 6)
+    columns |= {name: numbers[:, k] for k, name in enumerate(_COLUMNS[3:])}
+    table = pd.DataFrame(columns, columns=list(_COLUMNS))
+    return Objects(table, dict(sorted(drops.items())), frames, folder, rows)
+
+
+def _size_if_known(path: Path, needed: bool) -> tuple[int, int] | None:
+    if needed:
+        return image_size(path)
+    try:  # annotations alone are asked for: an image that happens to lie there may help, not hinder
+        return image_size(path)
+    except InputError:
+        return None
+
+
+def split_counts(n: int) -> tuple[int, int, int]:
+    """(train, valid, test) of n objects: floor(0.8 n), floor(0.1 n), rest; whole numbers, no rounding."""
+    train, valid = n * 8 // 10, n // 10
+    return train, valid, n - train - valid
+
+
+def table1(objects: Objects) -> dict:
+    """Table 1: objects per subset, split class by class; with class counts, median width, drops, frames.
+
+    Keys: train, valid, test, total; classes {name: {train, valid, test, total}};
+    median_width (pixels, None without objects); drops; frames {set: {found, expected}}; rows.
+    """
+    classes = {}
+    for label, name in enumerate(CLASSES):
+        n = int((objects.table["label"] == label).sum())
+        classes[name] = dict(zip(PAPER_TABLE1, split_counts(n), strict=True)) | {"total": n}
+    sums = {part: sum(counts[part] for counts in classes.values()) for part in (*PAPER_TABLE1, "total")}
+    return sums | {
+        "classes": classes,
+        "median_width": float(objects.table["width"].median()) if len(objects.table) else None,
+        "drops": dict(objects.drops),
+        "frames": {name: {"found": n, "expected": SETS[name]} for name, n in objects.frames.items()},
+        "rows": objects.rows,
+    }
+
+
+def table1_text(result: dict) -> str:
+    """Table 1 as text, the paper's numbers beside ours."""
+    counts = result["frames"].items()
+    frames = ", ".join(f"{name} {c['found']} of {c['expected']} frames" for name, c in counts)
+    out = [f"Table 1 ({frames}; {result['rows']} rows)", f"{'subset':<16}{'ours':>10}{'paper':>10}"]
+    paper = PAPER_TABLE1 | {"total": sum(PAPER_TABLE1.values())}
+    out += [f"{part:<16}{result[part]:>10,}{paper[part]:>10,}" for part in paper]
+    out += ["", f"{'class':<16}" + "".join(f"{part:>10}" for part in paper)]
+    for name, counts in result["classes"].items():
+        out.append(f"{name:<16}" + "".join(f"{counts[part]:>10,}" for part in paper))
+    width = "none" if result["median_width"] is None else f"{result['median_width']:g}"
+    out += ["", f"median width {width} pixels (paper: {PAPER_MEDIAN_WIDTH})"]
+    dropped = ", ".join(f"{reason}: {count:,}" for reason, count in result["drops"].items())
+    return "\n".join(out + [f"rows dropped: {dropped or 'none'}"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; exit code 2 and one line on stderr for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m lib.visdrone", description="Table 1 from annotations.")
+    parser.add_argument("folder", help="holds " + ", ".join(map(OFFICIAL.format, SETS)) + " (one is enough)")
+    parser.add_argument("--rows", choices=("strict", "tolerant"), default="strict",
+                        help="strict: as the paper; tolerant: accept a trailing comma")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers here")
+    options = parser.parse_args(arguments)
+    try:
+        result = table1(read_objects(options.folder, options.rows, images=False))
+        if options.json:
+            write_json(options.json, result)
+    except (InputError, OSError) as error:
+        print(" ".join(f"error: {error}".split()), file=sys.stderr)
+        return 2
+    print(table1_text(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,310 @@
+"""Winter crops from three sources behind one interface, `open_winter`.
+
+The paper tests on 811 cars cut from its own flights after snowfall (section 4), which are
+not public. A user brings winter as a folder of crops ("crops") or as frames with YOLO or
+VisDrone boxes ("frames": the Nordic Vehicle Dataset, the paper's reference 4, or an own
+flight); without either, the crops of a store are put under simulated snow ("simulated",
+see `lib.snow`), and every number from them is called "simulated winter".
+
+`python -m lib.winter FOLDER` prints what a folder holds before a run relies on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.crops import SIZE, CropStore, cut_boxes, open_store
+from lib.runs import InputError, progress
+from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
+from lib.yolo import class_names, read_yolo
+
+SOURCES = ("crops", "frames", "simulated")
+COLUMNS = ("set", "frame", "sequence", "line", "x", "y", "width", "height", "label")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+# A data set's own class name -> ours. Other names are left out and counted: nothing is merged.
+NAMES = {name: name for name in CLASSES} | {
+    "ignored": "ignored region", "motor": "motorcycle", "motorbike": "motorcycle", "person": "pedestrian",
+}
+_NO_LABELS = {"classes.txt", "readme.txt", "license.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
+_NO_FLIGHT = {"images", "labels", "annotations", "train", "val", "valid", "test"}  # layout, no flights
+
+
+@dataclass
+class WinterObjects:
+    """What a folder of winter pictures holds, before it is cut.
+
+    table: one row an object: set ("winter"), frame (path below the folder, without suffix),
+        sequence (flight), line (1-based, in the label file), x, y, width, height (pixels),
+        label (index into CLASSES).   paths: frame -> image file.   drops: reason -> rows left out.
+    background: frames without any label file, which YOLO takes for frames without objects.
+    """
+
+    folder: Path
+    source: str
+    table: pd.DataFrame
+    paths: dict[str, Path]
+    drops: Counter = field(default_factory=Counter)
+    background: int = 0
+
+    def image_path(self, _set: str, frame: str) -> Path:
+        """The image file of a frame."""
+        return self.paths[frame]
+
+    def classes(self) -> dict[str, int]:
+        """Class name -> number of objects, for classes that occur."""
+        counts = np.bincount(self.table["label"].to_numpy(np.int64), minlength=len(CLASSES))
+        return {name: int(n) for name, n in zip(CLASSES, counts, strict=True) if n}
+
+    def flights(self) -> dict[str, int]:
+        """Flight (sequence) -> number of objects."""
+        return {str(name): int(n) for name, n in self.table["sequence"].value_counts(sort=False).items()}
+
+    def cut(self, store_folder: str | os.PathLike, size: int = SIZE, workers: int | None = None) -> CropStore:
+        """Cut all objects to (size, size, 3) crops into a store; InputError for a corrupt image."""
+        info = {
+            "source": self.source,
+            "frames": {"winter": {"found": len(self.paths), "expected": len(self.paths)}},
+            "background": self.background,
+            "classes": self.classes(),
+            "flights": len(self.flights()),
+            "drops": dict(sorted(self.drops.items())),
+        }
+        return cut_boxes(self.table, self.image_path, store_folder, info, size, workers=workers)
+
+    def text(self) -> str:
+        """A summary to print."""
+        kind = "crops" if self.source == "crops" else "frames"
+        note = f", {self.background} without a label file (taken as background)" if self.background else ""
+        out = [f"{self.folder}: {len(self.paths)} {kind}{note}", f"{len(self.table)} objects"]
+        out += [f"  {name:<16}{n:>8,}" for name, n in self.classes().items()]
+        flights = self.flights()
+        out += [f"{len(flights)} flights (sequences)"]
+        out += [f"  {name:<32}{n:>8,}" for name, n in list(flights.items())[:20]]
+        out += [f"  and {len(flights) - 20} more"] if len(flights) > 20 else []
+        return "\n".join(out + [f"left out: {reason}: {n:,}" for reason, n in sorted(self.drops.items())])
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below, sorted by name; hidden files (also ._x of macOS archives) are no data."""
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "a folder of winter pictures")
+    found = {path.relative_to(folder): path for path in folder.rglob("*")}
+    seen = {below: path for below, path in found.items() if not any(p.startswith(".") for p in below.parts)}
+    return [seen[below] for below in sorted(seen, key=Path.as_posix) if seen[below].is_file()]
+
+
+def _pictures(folder: Path, files: list[Path]) -> dict[str, Path]:
+    """Path below the folder without suffix -> image file."""
+    paths: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in SUFFIXES:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in paths:
+                raise InputError(path, f"a second picture beside {paths[name].name}", "one picture a name")
+            paths[name] = path
+    if not paths:
+        raise InputError(folder, "no picture", "files that end in " + ", ".join(sorted(SUFFIXES)))
+    return paths
+
+
+def _flight(name: str, skip: int = 0) -> str:
+    """The flight of a picture: its folders (but those of a layout), else the first `_` field of its name."""
+    *folders, stem = name.split("/")
+    folders = [part for part in folders[skip:] if part.lower() not in _NO_FLIGHT]
+    return "/".join(folders) or stem.split("_")[0]
+
+
+def _our_label(name: str, mapping: Mapping[str, str]) -> int | None:
+    ours = mapping.get(name, mapping.get(name.strip().lower().replace("_", " ")))
+    return None if ours is None else CLASSES.index(ours)
+
+
+def _checked(mapping: Mapping[str, str] | None) -> Mapping[str, str]:
+    mapping = NAMES if mapping is None else NAMES | dict(mapping)
+    for name, ours in mapping.items():
+        if ours not in CLASSES:
+            raise InputError("mapping", f"{name!r} -> {ours!r}", "one of " + ", ".join(CLASSES))
+    return mapping
+
+
+def _table(rows: list[tuple]) -> pd.DataFrame:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
+    table = {name: list(values) if k < 3 else np.array(values, np.int32)
+             for k, (name, values) in enumerate(zip(COLUMNS, columns, strict=True))}
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def find_crops(folder: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> WinterObjects:
+    """List a folder of crops: image files of any size, one object each.
+
+    Either class folders (`car/...`, `bus/...`, as torchvision's ImageFolder) or, where no
+    top folder has a class name, all of them cars. Folders below are flights; without them
+    the first `_` field of the file name is the flight. `mapping` adds names of classes
+    (theirs -> ours). Raises InputError: missing folder, no picture, a picture that cannot be
+    read, pictures or unknown folders beside class folders.
+    """
+    folder, mapping = Path(folder), _checked(mapping)
+    paths = _pictures(folder, _files(folder))
+    by_class = any(_our_label(name.split("/")[0], mapping) is not None for name in paths if "/" in name)
+    rows = []
+    for name, path in progress(paths.items(), total=len(paths), desc="winter crops"):
+        label = CAR
+        if by_class:
+            first = name.split("/")[0] if "/" in name else None
+            label = _our_label(first, mapping) if first else None
+            if label is None:
+                found = f"the folder {first!r}" if first else "a picture"
+                expected = "only folders named " + ", ".join(CLASSES)
+                raise InputError(path, f"{found} beside class folders", expected)
+        width, height = image_size(path)
+        rows.append(("winter", name, _flight(name, int(by_class)), 1, 0, 0, width, height, label))
+    return WinterObjects(folder, "crops", _table(rows), paths)
+
+
+def _label_files(folder: Path, files: list[Path], paths: dict[str, Path]) -> dict[str, Path]:
+    """Frame -> label file: beside the picture, or in labels/ or annotations/ for one in images/."""
+    labels = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files
+              if path.suffix == ".txt" and path.name.lower() not in _NO_LABELS}
+    if not labels:
+        raise InputError(folder, "no label file", "a .txt file of boxes beside each frame or in labels/")
+    matched = {}
+    for name in paths:
+        parts = name.split("/")
+        places = [name]
+        for k in (k for k, part in enumerate(parts[:-1]) if part == "images"):
+            places += ["/".join([*parts[:k], other, *parts[k + 1 :]]) for other in ("labels", "annotations")]
+        place = next((place for place in places if place in labels), None)
+        if place is not None:
+            matched[name] = labels.pop(place)
+    for path in labels.values():
+        raise InputError(path, "a label file without frame", f"a picture named {path.stem}")
+    return matched
+
+
+def find_frames(
+    folder: str | os.PathLike,
+    boxes: str = "yolo",
+    names: Sequence[str] | None = None,
+    mapping: Mapping[str, str] | None = None,
+    minimum_side: int = MINIMUM_SIDE,
+) -> WinterObjects:
+    """List the objects of frames with boxes=`"yolo"` or `"visdrone"` label files.
+
+    Label files lie beside the frames, or in `labels/` (`annotations/`) for frames in `images/`.
+    names: class names by number (default: `class_names`); mapping: theirs -> ours, added to
+    NAMES. Classes without a partner and boxes under `minimum_side` pixels are left out and
+    counted. A frame without label file is background for YOLO (counted) and an error for
+    VisDrone. The flight is the frame's folder, else the first `_` field (VisDrone: always).
+    Raises InputError: missing folder, no frame, no label file, a label file without frame, a
+    picture that cannot be read, bad rows (see `read_yolo`, `lib.visdrone.read_annotation`).
+    """
+    if boxes not in ("yolo", "visdrone"):
+        raise InputError("boxes", repr(boxes), '"yolo" or "visdrone"')
+    folder, mapping = Path(folder), _checked(mapping)
+    files = _files(folder)
+    paths = _pictures(folder, files)
+    labels = _label_files(folder, files, paths)
+    names = [] if boxes == "visdrone" else list(names or class_names(folder))
+    ours = [_our_label(name, mapping) for name in names]
+    rows, drops, background = [], Counter(), 0
+    for name, path in progress(paths.items(), total=len(paths), desc="winter frames"):
+        size = image_size(path)
+        if name not in labels:
+            if boxes == "visdrone":
+                raise InputError(path, "a frame without annotation", f"annotations/{path.stem}.txt")
+            background += 1
+            continue
+        if boxes == "visdrone":
+            kept, dropped = read_annotation(labels[name], minimum_side=minimum_side, frame_size=size)
+            drops.update(dropped)
+            flight = path.stem.split("_")[0]
+        else:
+            kept, flight = [], _flight(name)
+            for row in read_yolo(labels[name], len(names), size):
+                if ours[row[5]] is None:
+                    drops[f"class {names[row[5]]}"] += 1
+                elif min(row[3:5]) < minimum_side:
+                    drops[f"side under {minimum_side} px"] += 1
+                else:
+                    kept.append((*row[:5], ours[row[5]]))
+        rows += [("winter", name, flight, *row) for row in kept]
+    return WinterObjects(folder, "frames", _table(rows), paths, drops, background)
+
+
+def open_winter(
+    source: str,
+    folder: str | os.PathLike,
+    store_folder: str | os.PathLike | None = None,
+    *,
+    boxes: str = "yolo",
+    names: Sequence[str] | None = None,
+    mapping: Mapping[str, str] | None = None,
+    size: int = SIZE,
+    workers: int | None = None,
+) -> CropStore:
+    """Winter crops as a crop store, whatever their source.
+
+    source "crops" or "frames": `folder` is listed (`find_crops`, `find_frames`) and cut into
+    `store_folder`. source "simulated": `folder` is a crop store cut with snow; its winter view
+    is returned, nothing is written. In every case `images` holds the winter crops, uint8
+    (N, size, size, 3) RGB, `table` has COLUMNS and `info["source"]` names the source.
+    Raises InputError for bad input as the functions named here do.
+    """
+    if source not in SOURCES:
+        raise InputError("source", repr(source), "one of " + ", ".join(SOURCES))
+    if source == "simulated":
+        store = open_store(folder)
+        if store.winter is None:
+            raise InputError(store.folder, "no winter.npy", "a crop store cut with snow")
+        return replace(store, images=store.winter, winter=None, info=store.info | {"source": "simulated"})
+    if store_folder is None:
+        raise InputError("store_folder", "none", f"a folder to cut the winter {source} into")
+    found = find_crops(folder, mapping) if source == "crops" else find_frames(folder, boxes, names, mapping)
+    return found.cut(store_folder, size, workers)
+
+
+def _guess(folder: Path) -> tuple[str, str]:
+    """(source, boxes) of a folder: label files make it frames; commas in them VisDrone rows."""
+    for path in _files(folder):
+        if path.suffix == ".txt" and path.name.lower() not in _NO_LABELS:
+            first = path.read_text(encoding="utf-8", errors="replace")[:200]
+            if first.strip():
+                return "frames", "visdrone" if "," in first else "yolo"
+    return "crops", "yolo"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; exit code 2 and one line on stderr for bad input."""
+    about = "What a folder of winter pictures holds."
+    parser = argparse.ArgumentParser(prog="python -m lib.winter", description=about)
+    parser.add_argument("folder", type=Path, help="crops, or frames with YOLO or VisDrone label files")
+    parser.add_argument("--source", choices=SOURCES[:2], help="default: frames if there are label files")
+    parser.add_argument("--boxes", choices=("yolo", "visdrone"), help="default: VisDrone if rows have commas")
+    parser.add_argument("--names", help="class names by number: car,truck,... (default: from classes.txt)")
+    options = parser.parse_args(arguments)
+    try:
+        source, boxes = _guess(options.folder)
+        source, boxes = options.source or source, options.boxes or boxes
+        if source == "crops":
+            found = find_crops(options.folder)
+        else:
+            found = find_frames(options.folder, boxes, options.names.split(",") if options.names else None)
+    except (InputError, OSError) as error:
+        print(" ".join(f"error: {error}".split()), file=sys.stderr)
+        return 2
+    print(f"source {source}" + (f", {boxes} boxes" if source == "frames" else ""))
+    print(found.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Codes and what is decoded from them."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.acceleration import ComputePath
+from lib.autoencoding import encode, reconstruct
+from lib.generation import LATENTS, draw_codes, generate, interpolate
+from lib.models import build_vae
+
+CPU = ComputePath("cpu", "float32", True, False, 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def posteriors():
+    """Seven posteriors far apart, so that a code tells what it was drawn around."""
+    random = np.random.default_rng(0)
+    mu = 100 * np.arange(7, dtype=np.float32)[:, None] + random.normal(size=(7, 4)).astype(np.float32)
+    return mu, random.uniform(0.5, 1.5, (7, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    return build_vae(groups=2, width=8, compression=0.5, latent_dim=4).eval()
+
+
+@pytest.fixture(scope="module")
+def cars():
+    return np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 24])
+def test_each_base_is_used_in_turn(posteriors, count):
+    codes = draw_codes(*posteriors, count, latent="posterior", spread=1.0, seed=0)
+    assert codes.shape == (count, 4) and codes.dtype == np.float32
+    base = np.rint(codes.mean(1) / 100).astype(int)
+    used = np.bincount(base, minlength=7)
+    assert used.max() - used.min() <= 1
+    if count == 24:
+        assert all(len(set(base[k : k + 7])) == 7 for k in (0, 7, 14))
+        assert base[:7].tolist() != list(range(7)) and base[:7].tolist() != base[7:14].tolist()
+
+
+def test_codes_follow_the_equation(posteriors):
+    mu, sigma = posteriors
+    codes = draw_codes(mu, sigma, 7000, latent="posterior", spread=0.5, seed=2)
+    base = np.rint(codes.mean(1) / 100).astype(int)
+    epsilon = (codes - mu[base]) / (0.5 * sigma[base])
+    assert abs(epsilon.mean()) < 0.02 and abs(epsilon.std() - 1) < 0.02
+
+
+@pytest.mark.parametrize("count", [7, 10])
+def test_no_spread_gives_the_means(posteriors, count):
+    codes = draw_codes(*posteriors, count, latent="posterior", spread=0, seed=0)
+    assert all((code == posteriors[0]).all(1).any() for code in codes)
+    assert len(np.unique(codes, axis=0)) == 7
+
+
+def test_prior_ignores_the_posteriors(posteriors):
+    mu, sigma = posteriors
+    codes = draw_codes(mu, sigma, 2000, latent="prior", spread=1.0, seed=0)
+    assert np.array_equal(codes, draw_codes(mu + 5, sigma * 2, 2000, latent="prior", spread=1.0, seed=0))
+    assert abs(codes.mean()) < 0.05 and abs(codes.std() - 1) < 0.05
+    assert np.array_equal(draw_codes(mu, sigma, 9, latent="prior", spread=0.0, seed=0), np.zeros((9, 4)))
+    empty = np.empty((0, 4), np.float32)
+    assert draw_codes(empty, empty, 3, latent="prior", spread=1.0, seed=0).shape == (3, 4)
+
+
+def test_mixed_stays_between_two_means(posteriors):
+    mu, sigma = posteriors
+    codes = draw_codes(mu, sigma, 300, latent="mixed", spread=0, seed=0)
+    assert codes.min() >= mu.min() and codes.max() <= mu.max()
+    between = ~np.array([(np.abs(code - mu) < 1e-3).all(1).any() for code in codes])
+    assert between.mean() > 0.7
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_same_seed_same_bytes(posteriors, latent):
+    draws = [draw_codes(*posteriors, 20, latent=latent, spread=1.0, seed=seed).tobytes() for seed in (3, 3, 4)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"latent": "posteriors"}, "latent: found 'posteriors', expected one of posterior, mixed, prior"),
+        ({"count": -1}, "found -1, 1.0, expected"),
+        ({"spread": -0.5}, "found 5, -0.5, expected"),
+    ],
+)
+def test_bad_words_and_numbers(posteriors, change, words):
+    values = {"count": 5, "latent": "posterior", "spread": 1.0, "seed": 0} | change
+    with pytest.raises(ValueError, match=words):
+        draw_codes(*posteriors, values.pop("count"), **values)
+
+
+def test_nothing_to_draw_around():
+    empty = np.empty((0, 4), np.float32)
+    with pytest.raises(ValueError, match="posteriors: found none"):
+        draw_codes(empty, empty, 3, latent="posterior", spread=1.0, seed=0)
+
+
+def test_generate(vae, cars):
+    made = generate(vae, cars, 13, CPU, seed=1)
+    assert made.shape == (13, 32, 32, 3) and made.dtype == np.uint8
+    assert np.array_equal(made, generate(vae, cars, 13, CPU, seed=1))
+    still = generate(vae, cars, 6, CPU, spread=0.0)
+    real = reconstruct(vae, cars, CPU)
+    assert sorted(image.tobytes() for image in still) == sorted(image.tobytes() for image in real)
+    assert generate(vae, cars, 0, CPU).shape == (0, 32, 32, 3)
+
+
+def test_interpolation_ends_at_the_reconstructions(vae, cars):
+    pairs = cars.reshape(3, 2, 32, 32, 3)
+    ways = interpolate(vae, pairs, 5, CPU)
+    assert ways.shape == (3, 5, 32, 32, 3) and ways.dtype == np.uint8
+    for end, column in ((0, 0), (-1, 1)):
+        real = reconstruct(vae, pairs[:, column], CPU).astype(int)
+        assert np.abs(ways[:, end].astype(int) - real).max() <= 1  # rounding of another batch size
+    mu = [encode(vae, pairs[:, column], CPU)[0] for column in (0, 1)]
+    assert not np.allclose(*mu)

@@ -1,0 +1,221 @@
+"""What is committed of a run, and the comparison with it."""
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import publish, report, runs, verify
+from lib.publish import clean_notebook
+from lib.runs import InputError
+
+
+@pytest.fixture
+def finished(make_run):
+    """A finished embedded run of two seeds, with its report written."""
+    folder = make_run("embedded", (0, 1))
+    report.text("embedded")
+    return folder
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_publishing_twice_changes_nothing(finished, repository):
+    assert publish.main(["embedded"]) == 0
+    first = contents(repository / "figures") | contents(repository / "notebooks")
+    assert {"embedded/table1.json", "embedded/table2.csv", "embedded/table2.md", "embedded/provenance.json",
+            "embedded/timing.json", "embedded/metrics/seed1/data.json", "embedded/classes.png",
+            "embedded/images_fragment.png", "embedded/table2_object.png"} <= first.keys()  # fmt: skip
+    assert publish.main(["embedded"]) == 0
+    assert contents(repository / "figures") | contents(repository / "notebooks") == first
+
+
+def test_a_file_that_is_no_longer_made_goes(finished, repository):
+    publish.main(["embedded"])
+    runs.write_text(repository / "figures/embedded/README.md", "by hand")
+    runs.write_text(repository / "figures/embedded/metrics/seed9/data.json", "{}")
+    (finished / "seed0/figures/classes.png").unlink()
+    publish.main(["embedded"])
+    found = contents(repository / "figures/embedded")
+    assert "classes.png" not in found and not any("seed9" in name for name in found) and "README.md" in found
+
+
+@pytest.mark.parametrize(
+    "profile, source", [("visdrone-val", "visdrone"), ("tiny", "scenes"), ("embedded", "visdrone")]
+)
+def test_imagery_is_published_only_of_drawn_scenes(make_run, repository, profile, source):
+    (repository / "params" / profile).mkdir()
+    make_run(profile, (0,), source)
+    report.text(profile)
+    before = contents(repository / "notebooks")
+    publish.publish_files(publish.published_files(profile), repository / "figures" / profile)
+    found = contents(repository / "figures" / profile)
+    assert "classes.png" in found and not any("images_" in name for name in found)
+    if profile != "embedded":
+        assert publish.main([profile]) == 0
+        assert contents(repository / "notebooks") == before
+
+
+def test_an_absolute_path_is_not_published(finished, repository, capsys):
+    runs.write_json(finished / "seed0/metrics/data.json",
+                    runs.read_json(finished / "seed0/metrics/data.json") | {"folder": "/some/where/else"})  # fmt: skip
+    assert publish.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert "/some/where/else" in error and error.count("\n") == 1
+    assert not (repository / "figures").exists()
+
+
+def test_nothing_is_written_when_a_file_is_missing(finished, repository, capsys):
+    (finished / "summary/timing.json").unlink()
+    before = contents(repository / "notebooks")
+    assert publish.main(["embedded"]) == 2
+    assert "make reproduce" in capsys.readouterr().err
+    assert contents(repository / "notebooks") == before and not (repository / "figures").exists()
+
+
+def test_notebooks_get_outputs_and_no_noise(finished, repository):
+    publish.main(["embedded"])
+    book = nbformat.read(repository / "notebooks/02_classifier_training.ipynb", as_version=4)
+    assert [cell.id for cell in book.cells] == ["a", "b", "c"]
+    assert [cell.metadata for cell in book.cells] == [{}, {"tags": ["parameters"]}, {}]
+    assert [cell.execution_count for cell in book.cells[1:]] == [1, 2]
+    assert [output.text for output in book.cells[2].outputs] == ["hello\n"]
+    assert book.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+
+
+def executed(finished, outputs):
+    path = finished / "seed0/notebooks/02_classifier_training.ipynb"
+    book = nbformat.read(path, as_version=4)
+    book.cells[-1].outputs = outputs
+    nbformat.write(book, path)
+    return path
+
+
+def html(text):
+    return nbformat.v4.new_output(
+        "display_data", data={"text/html": text, "text/plain": "<T at 0x7f00aa11bb22>"}
+    )
+
+
+def test_a_notebook_that_was_edited_since_is_refused(finished, repository):
+    source = repository / "notebooks/02_classifier_training.ipynb"
+    book = nbformat.read(source, as_version=4)
+    book.cells[-1].source += "\nprint(2)"
+    nbformat.write(book, source)
+    with pytest.raises(InputError, match="run make reproduce again"):
+        clean_notebook(source, finished / "seed0/notebooks/02_classifier_training.ipynb")
+
+
+def test_addresses_table_names_and_the_roots_path_are_made_stable(finished, repository):
+    source = repository / "notebooks/02_classifier_training.ipynb"
+    texts = []
+    for mark in ("1a2b3", "99999"):
+        table = (
+            f'<style>#T_{mark}_row0 {{}}</style><table id="T_{mark}"><td id="T_{mark}_row0">1</td></table>'
+        )
+        texts.append(clean_notebook(source, executed(finished, [html(table + f" {repository}/runs/x.npz")])))
+    assert texts[0] == texts[1]
+    assert "0x7f" not in texts[0] and " runs/x.npz" in texts[0] and str(repository) not in texts[0]
+
+
+def test_other_paths_errors_and_size_are_refused(finished, repository):
+    source = repository / "notebooks/02_classifier_training.ipynb"
+    with pytest.raises(InputError, match="absolute path /some/where/x.npz"):
+        clean_notebook(source, executed(finished, [html("in /some/where/x.npz")]))
+    with pytest.raises(InputError, match="an error in a cell"):
+        error = nbformat.v4.new_output("error", ename="ValueError", evalue="x", traceback=[])
+        clean_notebook(source, executed(finished, [error]))
+    with pytest.raises(InputError, match="bytes with its outputs"):
+        clean_notebook(source, executed(finished, [html("x" * publish.LARGEST_NOTEBOOK)]))
+
+
+# The comparison with the committed numbers
+
+
+@pytest.fixture
+def published(finished):
+    publish.main(["embedded"])
+    return finished
+
+
+def change(folder, **machine):
+    path = folder / "summary/provenance.json"
+    found = runs.read_json(path)
+    found["machine"].update(machine)
+    runs.write_json(path, found)
+
+
+def shift(folder, metric, points):
+    path = folder / "summary/table2.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    chosen = (table["metric"] == metric) & (table["arm"] == "none") & (table["seed"] == 0)
+    table.loc[chosen, "numerator"] += np.round(points / 100 * table.loc[chosen, "denominator"]).astype(int)
+    table["value"] = table["numerator"] / table["denominator"]
+    table["low"], table["high"] = table[["low", "value"]].min(axis=1), table[["high", "value"]].max(axis=1)
+    runs.write_table(path, table)
+
+
+def test_an_equal_run_is_verified(published, capsys):
+    assert verify.main(["embedded"]) == 0
+    text = capsys.readouterr().out
+    assert "everything must be equal" in text and "Table 1 is equal" in text and " 0 beyond" in text
+
+
+def test_on_the_same_machine_any_difference_counts(published, capsys):
+    shift(published, "winter_car_recall", 1)
+    assert verify.main(["embedded"]) == 1
+    text = capsys.readouterr().out
+    assert (
+        "winter_car_recall, none, heldout, object, seed 0" in text and "BEYOND" in text and "2 beyond" in text
+    )
+
+
+@pytest.mark.parametrize("metric, points, status", [("winter_car_recall", 8, 0), ("winter_car_recall", 12, 1),
+                                                    ("accuracy", 1, 0), ("accuracy", -3, 1)])  # fmt: skip
+def test_another_machine_has_a_tolerance(published, capsys, metric, points, status):
+    change(published, torch="0.0")
+    shift(published, metric, points)
+    assert verify.main(["embedded"]) == status
+    text = capsys.readouterr().out
+    assert "torch: 0.0, committed with" in text and metric in text
+
+
+def test_table_1_must_be_equal_everywhere(published, capsys):
+    change(published, processor="another")
+    path = published / "summary/table1.json"
+    runs.write_json(path, runs.read_json(path) | {"train": 721})
+    assert verify.main(["embedded"]) == 1
+    assert "Table 1, train: 721, committed 720" in capsys.readouterr().out
+
+
+def test_only_common_seeds_are_compared(published, make_run, capsys):
+    make_run("embedded", (1, 2))
+    report.text("embedded")
+    assert verify.main(["embedded"]) == 0
+    assert "seeds of this run [1, 2], committed [0, 1]" in capsys.readouterr().out
+    make_run("embedded", (5,))
+    assert verify.main(["embedded"]) == 2
+    assert "seeds [5]" in capsys.readouterr().err
+
+
+def test_a_lost_measurement_is_a_difference(published, capsys):
+    path = published / "summary/table2.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    runs.write_text(path, "".join(lines[:-1]))
+    assert verify.main(["embedded"]) == 1
+    assert "1 beyond" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["runs/embedded/summary", "figures/embedded"])
+def test_missing_numbers_are_one_line(published, repository, capsys, place):
+    (repository / place / "table2.csv").unlink()
+    assert verify.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "make " in error

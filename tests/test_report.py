@@ -1,0 +1,111 @@
+"""The report: what it prints comes from the files of the run."""
+
+import os
+
+import pytest
+
+from lib import report, runs
+
+
+@pytest.fixture
+def printed(make_run, capsys):
+    make_run("embedded", (0, 1))
+    assert report.main(["embedded"]) == 0
+    return capsys.readouterr().out
+
+
+def test_it_shows_both_tables_beside_the_paper(printed):
+    lines = {line.split("  ")[0]: line for line in printed.splitlines() if line.strip()}
+    assert (
+        "720" in lines["ours (drawn scenes, 456 frames)"]
+        and "26 px" in lines["ours (drawn scenes, 456 frames)"]
+    )
+    assert "290,207" in lines["paper (VisDrone-DET)"] and "362,762" in lines["paper (VisDrone-DET)"]
+    held, leaky = (
+        line for line in printed.splitlines() if line.startswith("  Winter cars (simulated winter)")
+    )
+    assert "heldout" in held and "71.2" not in held
+    assert "paper" in leaky and "71.2" in leaky and "92.4" in leaky and "[" in leaky
+    assert "before (none)" in printed and "control (continued)" in printed and "|" not in printed
+
+
+def test_table_2_is_the_one_in_the_file(make_run, capsys):
+    folder = make_run("embedded", (0,))
+    table = (folder / "summary/table2.md").read_text()
+    runs.write_text(
+        folder / "summary/table2.md", table.replace("Overall accuracy, six classes", "Something else")
+    )
+    report.main(["embedded"])
+    assert "Something else" in capsys.readouterr().out
+
+
+def test_the_verdict_names_gain_interval_and_guards(printed):
+    line = next(
+        line for line in printed.splitlines() if "protocol heldout, vae_transfer against the control" in line
+    )
+    assert ": better." in line and "points [" in line and "% of the distance" in line
+    assert "non-cars called car in winter +0.0 (limit +2.0)" in line and "EXCEEDED" not in line
+
+
+def test_an_exceeded_guard_is_said():
+    guards = {"car_recall": {"moved": -0.03, "limit": -0.01, "kept": False}}
+    entry = {"split": "object", "protocol": "paper", "arm": "vae_transfer", "against": "none", "gain": 0.1,
+             "gain_low": None, "guards": guards, "closed_gap": None, "better": False}  # fmt: skip
+    text = report.verdict_text(entry)
+    assert "not better" in text and "summer cars -3.0 (limit -1.0, EXCEEDED)" in text and "[" not in text
+
+
+def test_times_are_summed_over_runs(make_run, printed, repository):
+    times = runs.read_json(repository / "runs/embedded/summary/timing.json")
+    assert times["seconds"]["02_classifier_training"] == {"seed0": 12.5, "seed1": 13.5}
+    assert times["by_stage"] == {
+        "01_data_preparation": 26.0,
+        "02_classifier_training": 26.0,
+        "06_evaluation": 3.0,
+    }
+    assert times["by_run"] == {"seed0": 25.0, "seed1": 27.0, "summary": 3.0} and times["total"] == 55.0
+    assert "Computed with       cpu, float32, 2 threads" in printed
+
+
+def test_provenance(make_run, repository):
+    make_run("embedded", (0,))
+    runs.write_text(repository / "requirements.txt", "")
+    report.text("embedded")
+    found = runs.read_json(repository / "runs/embedded/summary/provenance.json")
+    assert found["lock_sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert found["commit"] is None and found["uncommitted_changes"] is None  # no repository here
+    assert found["data"]["fingerprint"] == "abc" and found["data"]["frames"]["val"]["found"] == 456
+    assert found["path"]["threads"] == 2 and found["machine"]["torch"]
+    assert found["parameters"]["02_classifier_training"] == {
+        "profile": "embedded",
+        "winter_folder": "",
+        "steps": 5,
+    }
+    assert str(repository) not in str(found)
+
+
+def test_provenance_is_of_the_run_not_of_the_report(make_run, repository):
+    folder = make_run("embedded", (0,))
+    report.text("embedded")
+    target = folder / "summary/provenance.json"
+    kept = target.read_bytes()
+    runs.write_json(folder / "crops/store.json", {"fingerprint": "other", "crops": 1, "size": 32})
+    report.text("embedded")
+    assert target.read_bytes() == kept
+    later = target.stat().st_mtime + 10
+    os.utime(folder / "seed0/notebooks/01_data_preparation.ipynb", (later, later))
+    report.text("embedded")
+    assert runs.read_json(target)["data"]["fingerprint"] == "other"
+
+
+def test_partial_real_data_is_said():
+    frames = {"val": {"found": 456, "expected": 548}}
+    assert (
+        report.frames_text({"source": "visdrone", "frames": frames}) == "VisDrone-DET, val 456 of 548 frames"
+    )
+
+
+def test_a_missing_run_is_one_line(repository, capsys):
+    assert report.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "make reproduce PROFILE=embedded" in error

@@ -1,0 +1,162 @@
+"""Parameters: what a notebook declares, what a profile gives, and what is refused."""
+
+import nbformat
+import pytest
+
+from lib import settings
+from lib.runs import InputError
+from lib.settings import check, check_profile, declared, read_parameters, run_name, start
+
+KNOWN = {"profile": ("str", "x"), "steps": ("int", 3), "rate": ("float", 0.1), "fast": ("bool", True),
+         "sets": ("list", [])}  # fmt: skip
+
+
+@pytest.fixture
+def profile(repository):
+    """profile(file=text) writes parameter files of the profile `mine`."""
+
+    def write(**files):
+        folder = repository / "params" / "mine"
+        folder.mkdir(exist_ok=True)
+        for name, text in files.items():
+            names = {"training": "02_classifier_training"}
+            (folder / f"{names.get(name, name)}.yaml").write_text(text, encoding="utf-8")
+        return folder
+
+    return write
+
+
+# What the repository itself declares
+
+
+@pytest.mark.parametrize("notebook", settings.notebook_names())
+def test_every_notebook_declares_typed_parameters_with_comments(notebook):
+    found = declared(notebook)
+    assert found["profile"] == ("str", "embedded")
+    cells = nbformat.read(settings.NOTEBOOKS / f"{notebook}.ipynb", as_version=4).cells
+    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    lines = cell.source.strip().splitlines()
+    assert len(lines) == len(found) and all("  # " in line for line in lines)
+    check({name: default for name, (_, default) in found.items()}, found, notebook)
+
+
+@pytest.mark.parametrize("name", settings.profile_names())
+def test_every_profile_is_sound(name):
+    assert all(seeds for seeds in check_profile(name).values())
+
+
+def test_embedded_is_the_notebooks_defaults():
+    assert not (settings.ROOT / "params" / "embedded").exists()
+    assert check_profile("embedded") == {"object": [0]}
+
+
+# Bad input
+
+
+def test_declared_refuses_other_cells(repository):
+    for source, match in (("steps = 3", "steps = 3"), ("steps: dict = {}", "steps: dict"), (None, "0 cells")):
+        cells = [nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})] if source else []
+        path = repository / "notebooks" / "03_x.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        with pytest.raises(InputError, match=match):
+            declared(path)
+    with pytest.raises(InputError, match="no such notebook"):
+        declared("99_none")
+
+
+@pytest.mark.parametrize("values", [{"steps": 1.5}, {"steps": "3"}, {"steps": True}, {"rate": "fast"},
+                                    {"rate": False}, {"fast": 1}, {"sets": "val"}, {"profile": 3}])  # fmt: skip
+def test_wrong_type(values):
+    with pytest.raises(InputError, match=f"{next(iter(values))} = .*a value of type") as caught:
+        check(values, KNOWN, "file.yaml", {next(iter(values)): 7})
+    assert str(caught.value).startswith("file.yaml:7: ")
+
+
+def test_a_whole_number_is_a_float_too():
+    check({"rate": 1, "steps": 2, "fast": False, "sets": ["val"], "profile": "a"}, KNOWN, "file.yaml")
+
+
+def test_unknown_parameter_names_file_line_and_the_known_ones(profile):
+    folder = profile(training="profile: mine\nsteps: 4\nstep: 5\n")
+    with pytest.raises(InputError) as caught:
+        check_profile("mine")
+    place = folder / "02_classifier_training.yaml"
+    assert str(caught.value).startswith(
+        f"{place}:3: found unknown parameter 'step', expected one of profile, "
+    )
+
+
+@pytest.mark.parametrize("text, line", [("profile: mine\nsteps: few\n", 2), ("\nprofile: mine\nsteps: 4\nsteps: 5\n", 4),
+                                        ("profile: mine\nsteps: [1\n", 3)])  # fmt: skip
+def test_bad_lines_are_named(profile, text, line):
+    profile(training=text)
+    with pytest.raises(InputError) as caught:
+        check_profile("mine")
+    assert caught.value.line == line
+
+
+def test_other_faults_of_a_profile(profile):
+    folder = profile(training="profile: other\n")
+    with pytest.raises(InputError, match="expected profile: mine"):
+        check_profile("mine")
+    profile(training="- 1\n- 2\n")
+    with pytest.raises(InputError, match="name: value"):
+        check_profile("mine")
+    profile(training="profile: mine\n", stray="steps: 3\n")
+    with pytest.raises(InputError, match="a file that no notebook reads"):
+        check_profile("mine")
+    assert folder.exists()
+
+
+def test_unknown_profile(profile):
+    profile()
+    with pytest.raises(InputError, match="found 'yours', expected one of embedded, mine"):
+        check_profile("yours")
+
+
+@pytest.mark.parametrize("text", ["object: 3", "object: []", "object: [a]", "object: [-1]", "object: [true]",
+                                  "class: [0]"])  # fmt: skip
+def test_bad_runs(profile, text):
+    profile(profile=text + "\n")
+    with pytest.raises(InputError, match=r"profile.yaml:1: .*expected object or sequence: \[seeds\]"):
+        check_profile("mine")
+
+
+def test_runs_of_a_profile(profile):
+    profile(profile="object: [0, 1, 2]\nsequence: [0]\n", training="")
+    with pytest.raises(InputError, match="expected profile: mine"):  # an empty file does not name its profile
+        check_profile("mine")
+    profile(training="profile: mine\n")
+    assert check_profile("mine") == {"object": [0, 1, 2], "sequence": [0]}
+    assert [run_name(s, k) for s, seeds in check_profile("mine").items() for k in seeds] == [
+        "seed0", "seed1", "seed2", "seed0-sequence"]  # fmt: skip
+
+
+def test_read_parameters(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("# words\nsteps: 3\n\nrate: 1.0e-3\nsets: [val]\n", encoding="utf-8")
+    assert read_parameters(path) == (
+        {"steps": 3, "rate": 1e-3, "sets": ["val"]},
+        {"steps": 2, "rate": 4, "sets": 5},
+    )
+    path.write_text("", encoding="utf-8")
+    assert read_parameters(path) == ({}, {})
+
+
+# The first call of a notebook
+
+
+def test_start_checks_what_was_injected(repository):
+    given = {"profile": "embedded", "seed": 2, "winter_folder": "", "steps": 3, "In": [], "_x": 1}
+    run = start("02_classifier_training", given)
+    assert run.folder == repository / "runs" / "embedded" / "seed2"
+    with pytest.raises(InputError, match="unknown parameter 'stepps'"):
+        start("02_classifier_training", given | {"stepps": 3})
+    with pytest.raises(InputError, match="steps = 'few'"):
+        start("02_classifier_training", given | {"steps": "few"})
+
+
+def test_a_missing_file_of_an_earlier_notebook_names_the_command(repository):
+    run = start("02_classifier_training", {"profile": "mine", "seed": 4, "steps": 1})
+    with pytest.raises(InputError, match="make reproduce PROFILE=mine SEEDS=4"):
+        run.need("division.npz")

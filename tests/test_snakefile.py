@@ -1,0 +1,281 @@
+"""The workflow: which notebooks run, in which order, after which change; bad input ends it before anything runs."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lib import settings, stages
+from lib.runs import InputError
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["data_preparation", "classifier_training", "vae_transfer", "generation", "retraining", "evaluation"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the workflow in a path with a space, with a profile `mine` of two splits."""
+    root = (tmp_path / "a checkout").resolve()
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(
+            ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        )
+    shutil.copy(ROOT / "Snakefile", root)
+    mine = root / "params" / "mine"
+    mine.mkdir()
+    (mine / "profile.yaml").write_text("object: [0, 1]\nsequence: [3]\n")
+    (mine / "02_classifier_training.yaml").write_text("profile: mine\npasses: 1\n")
+    return root
+
+
+def dry_run(root, *words):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
+    environment |= {"PYTHONPATH": str(root), "XDG_CACHE_HOME": str(root / ".cache")}
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "all",
+        "--nolock",
+        "--rerun-incomplete",
+        "-n",
+        *words,
+    ]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+
+def jobs(done):
+    """(rule, run) of the jobs of a dry run, in its order."""
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    found = []
+    for block in re.split(r"^(?:local)?rule (?=\w+:)", text, flags=re.M)[1:]:
+        run = re.search(r"wildcards: run=(\S+)", block)
+        found.append((block.split(":")[0], run[1] if run else ""))
+    return [job for job in found if job[0] != "all"]
+
+
+def finish(root, profile, names):
+    """Make every file that the workflow would make, as if it had run."""
+    text = (root / "Snakefile").read_text()
+    for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, flags=re.M | re.S):
+        if rule == "all":
+            continue
+        output = block.split("output:")[1].split("threads:")[0]
+        notebook = re.search(r"stage\(\"(\w+)\"", block)[1]
+        files = " ".join(re.findall(r'"([^"]*)"', output)).split()
+        files = [file for file in files if file not in (notebook, "summary")]
+        for name in ["summary"] if rule == "evaluation" else names:
+            for file in [*files, f"timing/{notebook}.json", f"notebooks/{notebook}.ipynb"]:
+                path = root / "runs" / profile / name / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(rule)
+    time.sleep(0.01)
+
+
+# Dry runs
+
+
+def test_one_run_of_the_default_profile_in_order(checkout):
+    assert jobs(dry_run(checkout)) == [(rule, "seed0") for rule in ORDER[:-1]] + [("evaluation", "")]
+
+
+def test_runs_of_a_profile_and_the_order_within_each(checkout):
+    found = jobs(dry_run(checkout, "--config", "profile=mine", "seeds="))
+    assert found[-1] == ("evaluation", "")
+    for run in ("seed0", "seed1", "seed3-sequence"):
+        assert [rule for rule, name in found if name == run] == ORDER[:-1]
+    assert len(found) == 16
+
+
+def test_seeds_replace_those_of_every_split(checkout):
+    found = jobs(dry_run(checkout, "--config", "profile=mine", "seeds=7, 8"))
+    assert {name for _, name in found} == {"seed7", "seed8", "seed7-sequence", "seed8-sequence", ""}
+
+
+def test_only_what_a_change_touches_runs_again(checkout):
+    dry_run(checkout)  # writes what each notebook depends on
+    finish(checkout, "embedded", ["seed0"])
+    assert jobs(dry_run(checkout)) == []
+    # as after `make publish`: other outputs, and a comment in lib
+    book = checkout / "notebooks" / "04_generation.ipynb"
+    content = nbformat.read(book, as_version=4)
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    code[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="12 s\n")]
+    nbformat.write(content, book)
+    for path in (checkout / "lib").glob("*.py"):
+        path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
+    assert jobs(dry_run(checkout)) == []
+    # other code in notebook 04
+    code[-1].source += "\nprint(1)"
+    nbformat.write(content, book)
+    assert [rule for rule, _ in jobs(dry_run(checkout))] == ["generation", "retraining", "evaluation"]
+    # one output is lost
+    finish(checkout, "embedded", ["seed0"])
+    assert jobs(dry_run(checkout)) == []
+    (checkout / "runs/embedded/seed0/answers/continued.npz").unlink()
+    assert [rule for rule, _ in jobs(dry_run(checkout))] == ["retraining", "evaluation"]
+
+
+@pytest.mark.parametrize("config, message", [
+    ("seeds=x", "SEEDS: found 'x', expected whole numbers"),
+    ("seeds=-1", "SEEDS: found '-1'"),
+    ("profile=nowhere", "PROFILE: found 'nowhere', expected one of embedded, mine"),
+    ("seed=3", "found 'seed', expected profile or seeds"),
+    ("profile=mine", "02_classifier_training.yaml:3: found unknown parameter 'pases'"),
+])  # fmt: skip
+def test_bad_input_is_one_line_before_anything_runs(checkout, config, message):
+    with open(checkout / "params/mine/02_classifier_training.yaml", "a") as file:
+        file.write("pases: 2\n")
+    done = dry_run(checkout, "--config", config)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
+    assert not (checkout / "runs").exists()
+
+
+# What the workflow asks of lib.stages
+
+
+@pytest.mark.parametrize("text, seeds", [("", None), (None, None), (" ", None), (0, [0]), ("3", [3]), ("1 2", [1, 2]),
+                                         ("2,1", [2, 1]), ("1, 2,  2", [1, 2])])  # fmt: skip
+def test_seeds(text, seeds):
+    assert stages.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "1.5", 1.5, "-1", "1;2", True, "1e3", "0x1", "12345678901", {"1": "2"}]
+)
+def test_bad_seeds(text):
+    with pytest.raises(InputError, match="^SEEDS: found "):
+        stages.parse_seeds(text)
+
+
+def test_names_of_runs():
+    for split in settings.SPLITS:
+        assert stages.parse_run(settings.run_name(split, 12)) == (split, 12)
+    for name in ("seed", "seed1-class", "run1", "seed-1"):
+        with pytest.raises(InputError):
+            stages.parse_run(name)
+
+
+def test_modules_are_found_through_one_another(repository):
+    (repository / "lib").mkdir()
+    for name, text in {"a": "from lib.b import x", "b": "def f():\n    from lib import c, d", "c": "import lib.e as e",
+                       "d": "", "e": "import numpy", "f": "from lib import a"}.items():  # fmt: skip
+        (repository / "lib" / f"{name}.py").write_text(text)
+    path = repository / "notebooks" / "02_classifier_training.ipynb"
+    book = nbformat.read(path, as_version=4)
+    book.cells[-1].source = "%matplotlib inline\nif True:\n    !ls\nfrom lib import a"
+    nbformat.write(book, path)
+    assert [file.stem for file in stages.modules("02_classifier_training")] == ["a", "b", "c", "d", "e"]
+
+
+def test_words_do_not_count_but_code_does():
+    code = 'def f(x):\n    """Words."""\n    return x + 1\n'
+    same = (
+        '"""Head."""\n\n\ndef f( x ):\n    """Other words."""\n    # more\n    return (x +\n            1)\n'
+    )
+    assert stages.code_digest('"""."""\n' + code) == stages.code_digest(same)
+    assert stages.code_digest(code) != stages.code_digest(code.replace("1", "2"))
+
+
+def test_every_notebook_reads_earlier_ones_only():
+    names = settings.notebook_names()
+    assert names[0] == stages.DATA
+    for name, read in stages.READS.items():
+        assert name in names and all(other < name for other in read)
+
+
+def test_the_command_is_papermills(repository):
+    (repository / "params/mine").mkdir()
+    (repository / "params/mine/02_classifier_training.yaml").write_text("profile: mine\n")
+    output = repository / "runs/mine/seed4-sequence/notebooks/x.ipynb"
+    words = stages.command("mine", "02_classifier_training", ["seed4-sequence"], output)
+    text = " ".join(words)
+    assert words[:3] == [sys.executable, "-m", "papermill"] and str(repository) not in text
+    assert "-f params/mine/02_classifier_training.yaml" in text
+    assert "-r profile mine" in text and "-r split sequence -p seed 4" in text
+    words = stages.command("mine", "06_evaluation", ["seed0", "seed1"], output)
+    assert json.loads(words[words.index("-y") + 1]) == {"runs_of": ["seed0", "seed1"]} and "-f" not in words
+
+
+def _with(monkeypatch, status, outputs=()):
+    """Let a notebook end at once, with this status and these outputs."""
+    seen = []
+
+    def watch(words, log):
+        log.write_text("some lines\nthe last line\n")
+        seen.append([p.name for p in (log.parent.parent / "checkpoints").iterdir()])
+        if outputs is not None:
+            cell = nbformat.v4.new_code_cell("1", outputs=list(outputs))
+            nbformat.write(nbformat.v4.new_notebook(cells=[cell]), log.with_name(f"{log.stem}.part.ipynb"))
+        return status
+
+    monkeypatch.setattr(stages, "_watch", watch)
+    return seen
+
+
+def test_a_notebook_gets_its_name_when_it_is_complete(repository, monkeypatch, capfd):
+    _with(monkeypatch, 0)
+    assert stages.main(["02_classifier_training", "embedded", "seed0"]) == 0  # no crops: 01 runs before it
+    folder = repository / "runs/embedded/seed0"
+    assert sorted(p.name for p in (folder / "notebooks").iterdir()) == [
+        "01_data_preparation.ipynb", "02_classifier_training.ipynb"]  # fmt: skip
+    assert (folder / "state/stores.json").exists() and not (folder / "checkpoints").exists()
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[2] == "02_classifier_training seed0 ..." and re.fullmatch(
+        r"02_\w+ seed0 \.\.\. \d+ s", lines[3]
+    )
+
+
+def test_a_failure_is_one_line_and_keeps_the_notebook(repository, monkeypatch, capfd):
+    error = nbformat.v4.new_output(
+        "error", ename="InputError", evalue="a.txt:3: found x, expected y", traceback=[]
+    )
+    _with(monkeypatch, 1, [error])
+    assert stages.main(["01_data_preparation", "embedded", "seed0"]) == 1
+    text = capfd.readouterr().err
+    assert "failed after 0 s: InputError: a.txt:3: found x, expected y\n" in text
+    assert "See runs/embedded/seed0/notebooks/01_data_preparation.failed.ipynb" in text
+    assert not (repository / "runs/embedded/seed0/notebooks/01_data_preparation.ipynb").exists()
+    _with(monkeypatch, 1, None)
+    stages.main(["01_data_preparation", "embedded", "seed1"])
+    text = capfd.readouterr().err
+    assert "the last line" in text and "01_data_preparation.log" in text
+
+
+def test_checkpoints_serve_the_same_stage_only(repository, monkeypatch):
+    folder = repository / "runs/embedded/seed0/checkpoints"
+    _with(monkeypatch, 1)
+    stages.main(["01_data_preparation", "embedded", "seed0"])
+    (folder / "classifier.pt").write_text("half")
+    assert "classifier.pt" in _run_again(monkeypatch)
+    path = repository / "notebooks/01_data_preparation.ipynb"
+    book = nbformat.read(path, as_version=4)
+    book.cells[-1].source += "\nprint(2)"
+    nbformat.write(book, path)
+    assert "classifier.pt" not in _run_again(monkeypatch)
+
+
+def _run_again(monkeypatch):
+    seen = _with(monkeypatch, 1)
+    stages.main(["01_data_preparation", "embedded", "seed0"])
+    return seen[0]
+
+
+def test_data_that_changed_are_noticed(repository):
+    folder = repository / "pictures"
+    folder.mkdir()
+    values = {"profile": "mine", "source": "scenes", "winter_folder": str(folder), "data_folder": ""}
+    first = stages._data(values)
+    (folder / "a.jpg").write_bytes(b"123")
+    assert stages._data(values) != first and stages._data(values) == stages._data(values)
+    assert stages._data(values | {"winter_folder": ""}) == {}

@@ -1,0 +1,328 @@
+"""Training: batches, augmentation, schedules, resuming, stability, prediction; the compute path."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import acceleration, training
+from lib.acceleration import ComputePath, choose_path
+from lib.autoencoding import Objective, train_vae
+from lib.models import build_classifier, build_vae
+from lib.quality import sharpness
+from lib.training import Schedule, augment, embed, generator, one_cycle, predict, stabilise, train_classifier
+
+CPU = ComputePath("cpu", "float32", True, False, 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """64 images of six classes: a square of the class's colour on noise."""
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 60, (64, 32, 32, 3), np.uint8)
+    labels = np.arange(64) % 6
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[8:24, 8:24, label % 3] = 120 + 130 * (label // 3)
+    return pictures, labels
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    return build_classifier(groups=2, width=8, compression=0.5)
+
+
+def small_vae(seed=0):
+    torch.manual_seed(seed)
+    return build_vae(groups=2, width=8, compression=0.5, latent_dim=4)
+
+
+def same(one, two) -> bool:
+    one, two = one.state_dict(), two.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+# Batches
+
+
+@pytest.mark.parametrize(("count", "size"), [(60, 10), (64, 10), (7, 100), (5, 1)])
+def test_a_pass_covers_every_image_once(count, size):
+    schedule = Schedule(100, size, 1e-3, seed=3)
+    steps = count // min(size, count)
+    for number in range(2):
+        rows = torch.cat([schedule.rows(count, number * steps + k) for k in range(steps)])
+        assert len(rows) == steps * min(size, count)
+        assert len(rows.unique()) == len(rows) and 0 <= rows.min() and rows.max() < count
+
+
+def test_rows_depend_on_seed_and_step_alone():
+    one, two = Schedule(100, 8, 1e-3, 3), Schedule(50, 8, 1e-2, 3)
+    forward = [one.rows(40, step).tolist() for step in range(12)]
+    backward = [two.rows(40, step).tolist() for step in reversed(range(12))][::-1]
+    assert forward == backward
+    assert sorted(sum(forward[:5], [])) == list(range(40))
+    assert forward[:5] != forward[5:10]  # another order each pass
+    assert forward[0] != Schedule(100, 8, 1e-3, 4).rows(40, 0).tolist()
+
+
+def test_generators_of_neighbours_differ():
+    draws = {tuple(torch.rand(3, generator=generator(a, b)).tolist()) for a in range(4) for b in range(4)}
+    assert len(draws) == 16
+
+
+# Augmentation
+
+
+def test_augment_only_flips_without_softening(images):
+    given = torch.from_numpy(images[0])
+    copy = given.clone()
+    made = augment(given, generator(1))
+    assert made.dtype == torch.uint8 and made.shape == given.shape
+    flipped = [bool(torch.equal(b, a.flip(1))) for a, b in zip(copy, made, strict=True)]
+    kept = [bool(torch.equal(b, a)) for a, b in zip(copy, made, strict=True)]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True))
+    assert 15 < sum(flipped) < 50
+    assert torch.equal(given, copy)
+
+
+def test_softening_never_sharpens(images):
+    given = torch.from_numpy(images[0])
+    copy = given.clone()
+    made = augment(given, generator(2), soften=1.0)
+    assert made.dtype == torch.uint8 and made.shape == given.shape
+    assert torch.equal(given, copy)
+    before, after = sharpness(images[0]), sharpness(made.numpy())
+    assert (after <= before * 1.001 + 1e-6).all() and after.mean() < 0.8 * before.mean()
+
+
+def test_softening_touches_a_share_of_the_images(images):
+    given = torch.from_numpy(images[0])
+    plain, made = augment(given, generator(3)), augment(given, generator(3), soften=0.5)
+    touched = [(a != b).any().item() for a, b in zip(plain, made, strict=True)]
+    assert 16 < sum(touched) < 48
+
+
+def test_softening_keeps_flat_images():
+    flat = torch.full((4, 32, 32, 3), 200, dtype=torch.uint8)
+    assert torch.equal(augment(flat, generator(4), soften=1.0), flat)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 500])
+def test_one_cycle_stays_within_its_peak(steps):
+    rates = [one_cycle(step, steps, 0.01) for step in range(steps)]
+    assert all(0 < rate <= 0.01 for rate in rates)
+    if steps == 500:
+        top = int(np.argmax(rates))
+        assert rates[top] == pytest.approx(0.01, rel=1e-3) and 0.2 < top / steps < 0.3
+        assert rates[0] < 0.05 * 0.01 and rates[-1] < 0.002 * 0.01
+        assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
+
+
+# Training
+
+
+def test_overfits_64_images(images):
+    model, schedule = small(), Schedule(40, 32, 3e-2, 0)
+    history = train_classifier(model, *images, schedule, path=CPU, validation=images)
+    found = [row["validation_accuracy"] for row in history if "validation_accuracy" in row]
+    assert len(found) == 20 and found[-1] > 0.95 > found[0] + 0.3
+    losses = [row["loss"] for row in history if "loss" in row]
+    assert [row["step"] for row in history if "loss" in row] == [25, 40] and losses[-1] < losses[0]
+    assert not model.training
+    assert (predict(model, images[0], CPU).argmax(1) == images[1]).mean() == found[-1]
+
+
+def run_classifier(images, steps=8, checkpoint=None, seed=5):
+    model = small()
+    history = train_classifier(
+        model, *images, Schedule(steps, 16, 1e-2, seed), path=CPU, validation=images, soften=0.5,
+        checkpoint=checkpoint, log_every=2,
+    )  # fmt: skip
+    return model, history
+
+
+def run_vae(images, steps=8, checkpoint=None, seed=5):
+    vae = small_vae()
+    history = train_vae(
+        vae, images[0], Schedule(steps, 16, 1e-2, seed), path=CPU, objective=Objective(detail=1.0),
+        heldout=images[0][:8], measure_every=3, freeze_steps=2, checkpoint=checkpoint,
+    )  # fmt: skip
+    return vae, history
+
+
+@pytest.fixture(params=[run_classifier, run_vae], ids=["classifier", "vae"])
+def run(request, monkeypatch):
+    """Either training, logging every second step."""
+    if request.param is run_vae:
+        fit = training.fit
+        monkeypatch.setattr("lib.autoencoding.fit", lambda *a, **k: fit(*a, **k, log_every=2))
+    return request.param
+
+
+def interrupt(run, images, checkpoint, monkeypatch, at=5, steps=8):
+    """Train until step `at`, where the process is stopped; a checkpoint is written whenever possible."""
+
+    def stop(step, *rest):
+        if step == at:
+            raise KeyboardInterrupt
+        return one_cycle(step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+        patch.setattr(training, "one_cycle", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(images, steps, checkpoint)
+    assert torch.load(checkpoint, weights_only=True)["step"] == at - at % 2
+
+
+def test_same_seed_same_bytes(run, images):
+    one, two, other = run(images), run(images), run(images, seed=6)
+    assert same(one[0], two[0]) and one[1] == two[1]
+    assert not same(one[0], other[0])
+
+
+def test_resumed_training_ends_with_the_same_bytes(run, images, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "checkpoints" / "net.pt"
+    whole = run(images)
+    interrupt(run, images, checkpoint, monkeypatch)
+    steps = []
+    monkeypatch.setattr(training, "one_cycle", lambda step, *rest: steps.append(step) or one_cycle(step, *rest))
+    resumed = run(images, checkpoint=checkpoint)
+    assert steps == [4, 5, 6, 7]  # it did go on, rather than start again
+    assert same(whole[0], resumed[0]) and whole[1] == resumed[1]
+    assert list(checkpoint.parent.iterdir()) == []
+
+
+def test_checkpoint_of_another_schedule_is_ignored(run, images, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "net.pt"
+    interrupt(run, images, checkpoint, monkeypatch, steps=9)
+    fresh, after = run(images, 8), run(images, 8, checkpoint)
+    assert same(fresh[0], after[0]) and fresh[1] == after[1] and not checkpoint.exists()
+
+
+def test_writing_checkpoints_changes_nothing(run, images, tmp_path, monkeypatch):
+    without = run(images)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    checked = run(images, checkpoint=tmp_path / "net.pt")
+    assert same(without[0], checked[0]) and without[1] == checked[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(images):
+    model = small()
+    with torch.no_grad():
+        model.output.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="classifier: loss nan at step 2"):
+        train_classifier(model, *images, Schedule(4, 16, 1e-3, 0), path=CPU, log_every=2)
+
+
+# Stability
+
+
+def test_stabilise_keeps_the_steadiest(images):
+    found = [
+        stabilise(small_unseeded, *images, seed=3, path=CPU, candidates=3, steps=6, rate=1e-3, batch_size=8)
+        for _ in range(2)
+    ]
+    (one, report), (two, again) = found
+    assert report == again and same(one, two)
+    candidates = report["candidates"]
+    assert [c["candidate"] for c in candidates] == [0, 1, 2] and all(len(c["losses"]) == 6 for c in candidates)
+    assert len({tuple(c["losses"]) for c in candidates}) == 3  # three initialisations
+    falling = [c for c in candidates if c["slope"] < 0] or candidates
+    assert report["kept"] == min(falling, key=lambda c: c["spread"])["candidate"]
+    line = np.polyval(np.polyfit(range(6), candidates[0]["losses"], 1), range(6))
+    assert candidates[0]["spread"] == pytest.approx(np.std(candidates[0]["losses"] - line))
+
+
+def small_unseeded():
+    return build_classifier(groups=2, width=8, compression=0.5)
+
+
+def test_stabilise_prefers_a_falling_loss(images, monkeypatch):
+    curves = iter([[1.0, 1.1, 1.2, 1.3], [1.3, 1.1, 1.1, 0.8], [1.4, 1.3, 1.2, 1.2]])
+    monkeypatch.setattr(
+        training, "train_classifier", lambda *a, **k: [{"loss": loss} for loss in next(curves)]
+    )
+    _, report = stabilise(small_unseeded, *images, seed=0, path=CPU, candidates=3, steps=4)
+    assert report["kept"] == 2  # 0 is the straightest, but rises
+
+
+# Prediction
+
+
+def test_predict_is_the_softmax_of_the_scores(images):
+    model = small()
+    model.train()
+    found = predict(model, images[0], CPU, batch=10)
+    assert found.shape == (64, 6) and found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    x = torch.from_numpy(images[0]).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        expected = model.eval()(x).softmax(1).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert embed(model, images[0][:3], CPU).shape == (3, 290)
+
+
+def test_predict_needs_images(images):
+    with pytest.raises(ValueError, match="found no images"):
+        predict(small(), images[0][:0], CPU)
+
+
+def test_train_judge_leaves_other_random_numbers_alone(images):
+    judges = [training.train_judge(*images, 8, 0.5, 16, 1e-3, 0, CPU) for _ in range(2)]
+    assert same(*judges) and judges[0].body.stem.out_channels == 4
+    torch.manual_seed(0)
+    assert not torch.equal(judges[0].body.stem.weight, build_classifier(width=8).body.stem.weight)
+
+
+# The compute path
+
+
+@pytest.mark.parametrize("name", ["device", "precision", "memory_format", "compiler"])
+def test_an_unknown_choice_is_an_error(name):
+    with pytest.raises(ValueError, match=f"{name}: found 'fast', expected one of auto, "):
+        choose_path(**{name: "fast"})
+
+
+def test_overrides_are_honoured():
+    path = choose_path("cpu", "bfloat16", "contiguous", "off")
+    assert (path.device, path.precision, path.channels_last, path.compiler) == ("cpu", "bfloat16", False, False)
+    assert choose_path("cpu", "float32", "channels_last", "off").precision == "float32"
+    line = path.describe()
+    for word in ("cpu", "bfloat16", "channels-first", "not compiled", f"{torch.get_num_threads()} threads"):
+        assert word in line
+    assert path.asdict()["precision"] == "bfloat16"
+    model = path.place(torch.nn.Conv2d(3, 4, 3))
+    assert model.weight.is_contiguous()
+    with path.autocast():
+        assert model(torch.rand(1, 3, 8, 8)).dtype == torch.bfloat16
+
+
+def test_float32_path_does_not_autocast():
+    path = choose_path("cpu", "float32", "auto", "off")
+    with path.autocast():
+        assert torch.nn.Conv2d(3, 4, 3)(torch.rand(1, 3, 8, 8)).dtype == torch.float32
+    assert "channels-last" in path.describe()
+
+
+def test_an_obstacle_to_compiling_is_told(monkeypatch):
+    monkeypatch.setattr(acceleration.shutil, "which", lambda name: None)
+    path = choose_path("cpu", "float32", compiler="on")
+    assert not path.compiler and "no C++ compiler" in path.describe()
+
+
+def test_short_trainings_are_not_compiled():
+    path = ComputePath("cpu", "float32", True, True, 1)
+
+    def function(x):
+        return x
+
+    assert path.compile(function, acceleration.WORTH_COMPILING - 1) is function
+    assert CPU.compile(function, 10**6) is function
