@@ -27,7 +27,7 @@ help: ## this list
 	@echo "PROFILE=embedded|visdrone-val|paper  SEEDS=\"1 2 3\" (empty: the profile's own)  JOBS=all|N  PYTHON=python3"
 
 reproduce: .venv/.installed ## the main job: data, training, generation, retraining, tables and figures of PROFILE
-	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete \
+	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
 	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)"
 	@$(OWN) $(VENV) -m lib.report "$(PROFILE)"
 

@@ -22,9 +22,12 @@ except (InputError, SyntaxError) as error:
     sys.exit(2)
 
 
-# Each notebook says itself when it starts and ends; errors and warnings stay as they are.
-NOISE = re.compile("Assuming unrestricted|Building DAG|Using shell|Select jobs|Execute |Complete log")
-logger.addFilter(lambda record: record.levelname != "INFO" or not NOISE.match(str(record.msg)))
+# Each notebook says itself when it starts and ends, and why it failed; other messages stay as they are.
+NOISE = re.compile(
+    r"Assuming unrestricted|Building DAG|Using shell|Select jobs|Execute |Complete log|Elapsed|Shutting down"
+    r"|Exiting because|(\w+:\s+)?(CalledProcessError in|At least one job did not)"
+)
+logger.addFilter(lambda record: not NOISE.match(str(record.msg)))
 
 
 workdir: workflow.basedir

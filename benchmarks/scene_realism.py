@@ -25,7 +25,7 @@ from lib.scenes import draw_scenes
 from lib.training import Schedule, predict, train_classifier
 from lib.visdrone import CLASSES, read_objects, visdrone_folder
 
-TARGET = Path(__file__).parents[1] / "figures" / "embedded" / "scene_realism.json"
+TARGET = Path(__file__).parents[1] / "figures" / "benchmarks" / "scene_realism.json"
 BATCH, RATE = 128, 3e-3
 AIMS = {"car_called_car": "at least 0.60", "noncar_called_car": "at most 0.30",
         "drawn_accuracy": "0.88 to 0.95"}

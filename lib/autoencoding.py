@@ -69,7 +69,7 @@ def train_vae(
     encoder's body keeps the transferred weights so long. Returns the history.
     """
     path.place(vae)
-    data = torch.from_numpy(np.ascontiguousarray(images)).to(path.device)
+    data = torch.from_numpy(np.array(images)).to(path.device)
     if objective.features and classifier is None:
         raise ValueError(
             "objective.features: found a weight but no classifier, expected one to take features from"
@@ -133,7 +133,7 @@ def encode(vae: VAE, images: np.ndarray, path: ComputePath) -> tuple[np.ndarray,
     vae.eval()
     found = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        block = torch.from_numpy(np.ascontiguousarray(images[start : start + EVALUATION_BATCH])).to(
+        block = torch.from_numpy(np.array(images[start : start + EVALUATION_BATCH])).to(
             path.device
         )
         with path.autocast():

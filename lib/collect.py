@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import evaluation, runs
-from lib.settings import ROOT
-from lib.stages import parse_run
+from lib.settings import ROOT, parse_run
 from lib.testsets import PROTOCOLS, read_answers
 
 ARMS = ("none", "continued", "vae_transfer")

@@ -18,7 +18,7 @@ from typing import Any
 
 import nbformat
 
-from lib import runs, settings
+from lib import claims, runs, settings
 from lib.report import need, profile_folder
 from lib.runs import InputError
 
@@ -203,6 +203,7 @@ def main(arguments: list[str]) -> int:
             if path.read_text(encoding="utf-8") != text:
                 runs.write_text(path, text)
                 renewed += 1
+        claims.write()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

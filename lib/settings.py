@@ -9,6 +9,7 @@ splits and seeds that the profile runs.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -145,6 +146,14 @@ def check_profile(profile: str) -> dict[str, list[int]]:
 def run_name(split: str, seed: int) -> str:
     """Folder of a run within its profile: seed<k>, or seed<k>-sequence for the split by sequence."""
     return f"seed{seed}" + ("" if split == "object" else f"-{split}")
+
+
+def parse_run(name: str) -> tuple[str, int]:
+    """Split and seed of a run's name, the reverse of `run_name`; InputError for another name."""
+    match = re.fullmatch(r"seed(\d+)(?:-([a-z]+))?", name)
+    if not match or (match[2] or "object") not in SPLITS:
+        raise InputError("run", repr(name), "seed<k> or seed<k>-sequence")
+    return match[2] or "object", int(match[1])
 
 
 @dataclass

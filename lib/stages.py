@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -39,14 +40,6 @@ READS = {  # the notebooks whose files a notebook reads; one that is not here re
     "05_retraining": (DATA, "02_classifier_training", "04_generation"),
 }
 STOPPED = 130  # exit status of an interrupted command
-
-
-def parse_run(name: str) -> tuple[str, int]:
-    """Split and seed of a run's name, the reverse of `settings.run_name`; InputError for another name."""
-    match = re.fullmatch(r"seed(\d+)(?:-([a-z]+))?", name)
-    if not match or (match[2] or "object") not in settings.SPLITS:
-        raise InputError("run", repr(name), "seed<k> or seed<k>-sequence")
-    return match[2] or "object", int(match[1])
 
 
 def parse_seeds(text: Any) -> list[int] | None:
@@ -83,6 +76,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+@functools.cache
 def code_digest(source: str) -> str:
     """Hash of what Python code does: comments, docstrings and layout do not count."""
     tree = ast.parse(source)
@@ -100,7 +94,8 @@ def notebook_code(path: str | Path) -> str:
     return re.sub(r"^(\s*)([%!?])", r"\1pass  # \2", "\n".join(cells), flags=re.M)
 
 
-def imported(source: str) -> set[str]:
+@functools.cache
+def imported(source: str) -> frozenset[str]:
     """Names of the `lib` modules that Python code imports, wherever in it the import stands."""
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -110,18 +105,20 @@ def imported(source: str) -> set[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
             found.add(node.module.split(".")[1])
-    return {name for name in found if (settings.ROOT / "lib" / f"{name}.py").exists()}
+    return frozenset(found)
 
 
 def modules(notebook: str) -> list[Path]:
     """Files of `lib` that a notebook imports, directly or through another one."""
-    wanted = imported(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb"))
-    known: set[str] = set()
-    while wanted - known:
-        name = min(wanted - known)
-        known.add(name)
-        wanted |= imported((settings.ROOT / "lib" / f"{name}.py").read_text(encoding="utf-8"))
-    return [settings.ROOT / "lib" / f"{name}.py" for name in sorted(known)]
+    wanted = set(imported(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")))
+    found: dict[str, Path] = {}
+    while wanted:
+        name = wanted.pop()
+        path = settings.ROOT / "lib" / f"{name}.py"
+        if name not in found and path.exists():
+            found[name] = path
+            wanted |= imported(path.read_text(encoding="utf-8"))
+    return [found[name] for name in sorted(found)]
 
 
 def values(profile: str, notebook: str) -> dict[str, Any]:
@@ -139,11 +136,11 @@ def _listing(folder: Path) -> str:
 
 def _data(parameters: dict[str, Any]) -> dict[str, str]:
     """Hashes of the folders outside the repository that the data preparation reads."""
-    from lib.visdrone import visdrone_folder
-
     names = [name for name in parameters if name.endswith("_folder") and parameters[name]]
     folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
     if parameters.get("source") == "visdrone" and "data_folder" not in folders:
+        from lib.visdrone import visdrone_folder  # only here: pandas takes a second
+
         folders["data_folder"] = visdrone_folder() or settings.ROOT / "data" / "visdrone"
     return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
 
@@ -155,16 +152,13 @@ def states(profile: str, run_names: list[str]) -> dict[str, dict[str, Any]]:
     kept in `state/stores.json`, an input of the notebooks after it.
     """
     found: dict[str, dict[str, Any]] = {}
-    digests: dict[Path, str] = {}
     names = settings.notebook_names()
     for notebook in names:
-        parameters, paths = values(profile, notebook), modules(notebook)
-        for path in paths:
-            digests[path] = digests.get(path) or code_digest(path.read_text(encoding="utf-8"))
+        used = {path.stem: path.read_text(encoding="utf-8") for path in modules(notebook)}
         found[notebook] = {
             "code": code_digest(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")),
-            "lib": {path.stem: digests[path] for path in paths},
-            "parameters": parameters,
+            "lib": {name: code_digest(text) for name, text in used.items()},
+            "parameters": values(profile, notebook),
             "runs": run_names if is_summary(notebook) else [],
             "reads": {
                 name: _digest(json.dumps(found[name], sort_keys=True))
@@ -218,7 +212,7 @@ def command(profile: str, notebook: str, run_names: list[str], output: Path) -> 
     words += ["-r", "profile", profile]
     if is_summary(notebook):
         return [*words, "-y", json.dumps({"runs_of": run_names})]
-    split, seed = parse_run(run_names[0])
+    split, seed = settings.parse_run(run_names[0])
     return [*words, "-r", "split", split, "-p", "seed", str(seed)]
 
 

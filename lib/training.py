@@ -187,7 +187,7 @@ def _in_batches(function, model, images, path, batch) -> np.ndarray:
     found = []
     with path.autocast():
         for start in range(0, len(images), batch):
-            block = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).to(path.device)
+            block = torch.from_numpy(np.array(images[start : start + batch])).to(path.device)
             found.append(function(image_batch(block)).float().cpu().numpy())
     if not found:
         raise ValueError("found no images, expected at least one")

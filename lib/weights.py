@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from safetensors import safe_open
@@ -62,6 +63,7 @@ def _read(file: Path, build) -> tuple[nn.Module, dict]:
     weights = runs.read_weights(file)
     with safe_open(file, "pt") as handle:
         metadata = handle.metadata() or {}
+    metadata |= json.loads(metadata.get("numbers", "{}"))
     numbers = {name: kind(metadata.get(name, default)) for name, (kind, default) in NUMBERS.items()}
     model = build(numbers, metadata)
     expected = model.state_dict()
@@ -97,4 +99,5 @@ def load_vae(file: Path, path: ComputePath) -> VAE:
 
 def save_network(file: Path, model: nn.Module, **numbers) -> Path:
     """Write a network's weights with its numbers (groups, width, ...) beside them."""
-    return runs.write_weights(file, model.state_dict(), {name: str(value) for name, value in numbers.items()})
+    # as one entry: safetensors writes several in a random order, and same numbers must be same bytes
+    return runs.write_weights(file, model.state_dict(), {"numbers": json.dumps(numbers, sort_keys=True)})

@@ -112,8 +112,8 @@ def make_run(repository):
         verdicts = [entry for base in ("continued", "none") for entry in evaluation.verdict(means, base)]
         runs.write_json(summary / "evaluation.json", {
             "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads"})  # fmt: skip
-        runs.write_json(summary / "table1.json", {
-            "train": 720, "valid": 90, "test": 90, "total": 900, "median_width": 26.0, "source": source})  # fmt: skip
+        counts = {"train": 720, "valid": 90, "test": 90, "total": 900}
+        runs.write_json(summary / "table1.json", counts | {"median_width": 26.0, "source": source})
         runs.write_json(summary / "timing/06_evaluation.json", {"seconds": 3.0})
         runs.write_text(summary / "notebooks/06_evaluation.ipynb",
                         json.dumps(small_notebook("06_evaluation", profile)))  # fmt: skip

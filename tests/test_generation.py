@@ -41,9 +41,9 @@ def cars():
 
 @pytest.mark.parametrize("count", [0, 1, 6, 7, 24])
 def test_each_base_is_used_in_turn(posteriors, count):
-    codes = draw_codes(*posteriors, count, latent="posterior", spread=1.0, seed=0)
+    codes, base = draw_codes(*posteriors, count, latent="posterior", spread=1.0, seed=0)
     assert codes.shape == (count, 4) and codes.dtype == np.float32
-    base = np.rint(codes.mean(1) / 100).astype(int)
+    assert base.tolist() == np.rint(codes.mean(1) / 100).astype(int).tolist()  # it says what it drew around
     used = np.bincount(base, minlength=7)
     assert used.max() - used.min() <= 1
     if count == 24:
@@ -53,40 +53,43 @@ def test_each_base_is_used_in_turn(posteriors, count):
 
 def test_codes_follow_the_equation(posteriors):
     mu, sigma = posteriors
-    codes = draw_codes(mu, sigma, 7000, latent="posterior", spread=0.5, seed=2)
-    base = np.rint(codes.mean(1) / 100).astype(int)
+    codes, base = draw_codes(mu, sigma, 7000, latent="posterior", spread=0.5, seed=2)
     epsilon = (codes - mu[base]) / (0.5 * sigma[base])
     assert abs(epsilon.mean()) < 0.02 and abs(epsilon.std() - 1) < 0.02
 
 
 @pytest.mark.parametrize("count", [7, 10])
 def test_no_spread_gives_the_means(posteriors, count):
-    codes = draw_codes(*posteriors, count, latent="posterior", spread=0, seed=0)
-    assert all((code == posteriors[0]).all(1).any() for code in codes)
+    codes, base = draw_codes(*posteriors, count, latent="posterior", spread=0, seed=0)
+    assert np.array_equal(codes, posteriors[0][base])
     assert len(np.unique(codes, axis=0)) == 7
 
 
 def test_prior_ignores_the_posteriors(posteriors):
     mu, sigma = posteriors
-    codes = draw_codes(mu, sigma, 2000, latent="prior", spread=1.0, seed=0)
-    assert np.array_equal(codes, draw_codes(mu + 5, sigma * 2, 2000, latent="prior", spread=1.0, seed=0))
+    codes, base = draw_codes(mu, sigma, 2000, latent="prior", spread=1.0, seed=0)
+    assert (base == -1).all()
+    assert np.array_equal(codes, draw_codes(mu + 5, sigma * 2, 2000, latent="prior", spread=1.0, seed=0).z)
     assert abs(codes.mean()) < 0.05 and abs(codes.std() - 1) < 0.05
-    assert np.array_equal(draw_codes(mu, sigma, 9, latent="prior", spread=0.0, seed=0), np.zeros((9, 4)))
+    assert np.array_equal(draw_codes(mu, sigma, 9, latent="prior", spread=0.0, seed=0).z, np.zeros((9, 4)))
     empty = np.empty((0, 4), np.float32)
-    assert draw_codes(empty, empty, 3, latent="prior", spread=1.0, seed=0).shape == (3, 4)
+    assert draw_codes(empty, empty, 3, latent="prior", spread=1.0, seed=0).z.shape == (3, 4)
 
 
 def test_mixed_stays_between_two_means(posteriors):
     mu, sigma = posteriors
-    codes = draw_codes(mu, sigma, 300, latent="mixed", spread=0, seed=0)
-    assert codes.min() >= mu.min() and codes.max() <= mu.max()
+    codes, base = draw_codes(mu, sigma, 300, latent="mixed", spread=0, seed=0)
+    assert codes.min() >= mu.min() - 0.01 and codes.max() <= mu.max() + 0.01
     between = ~np.array([(np.abs(code - mu) < 1e-3).all(1).any() for code in codes])
     assert between.mean() > 0.7
+    assert np.abs(codes - mu[base]).max() <= (mu.max() - mu.min()) / 2 + 1  # never over half of the way
 
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_same_seed_same_bytes(posteriors, latent):
-    draws = [draw_codes(*posteriors, 20, latent=latent, spread=1.0, seed=seed).tobytes() for seed in (3, 3, 4)]
+    draws = [
+        draw_codes(*posteriors, 20, latent=latent, spread=1.0, seed=seed).z.tobytes() for seed in (3, 3, 4)
+    ]
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -118,6 +121,22 @@ def test_generate(vae, cars):
     real = reconstruct(vae, cars, CPU)
     assert sorted(image.tobytes() for image in still) == sorted(image.tobytes() for image in real)
     assert generate(vae, cars, 0, CPU).shape == (0, 32, 32, 3)
+
+
+def test_residual_gives_back_what_the_decoder_misses(vae, cars):
+    """At the mean, with the whole of it, a sample is the car that it was drawn around."""
+    made = generate(vae, cars, 12, CPU, spread=0.0, residual=1.0)
+    assert sorted(image.tobytes() for image in made) == sorted(image.tobytes() for image in [*cars, *cars])
+    plain, half = (generate(vae, cars, 12, CPU, residual=share, seed=3) for share in (0.0, 0.5))
+    assert not np.array_equal(plain, half) and half.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "more", [{"residual": -0.1}, {"residual": 1.5}, {"residual": 0.5, "latent": "prior"}]
+)
+def test_bad_residual(vae, cars, more):
+    with pytest.raises(ValueError, match="residual: found"):
+        generate(vae, cars, 3, CPU, **more)
 
 
 def test_interpolation_ends_at_the_reconstructions(vae, cars):

@@ -71,11 +71,13 @@ def test_channel_plan():
 
 def test_stages_of_the_body():
     body, seen = Body(4, 64, 0.8).eval(), []
-    for part in (body.stem, *[m for pair in zip(body.groups, body.transitions) for m in pair], body.groups[-1]):  # noqa: B905
+    halves = [m for pair in zip(body.groups, body.transitions, strict=False) for m in pair]
+    for part in (body.stem, *halves, body.groups[-1]):
         part.register_forward_hook(lambda module, given, made: seen.append(tuple(made.shape[1:])))
     out = body(torch.rand(2, 3, 32, 32))
     assert seen == [
-        (32, 32, 32), (96, 32, 32), (76, 16, 16), (140, 16, 16), (112, 8, 8), (176, 8, 8), (140, 4, 4), (204, 4, 4),
+        (32, 32, 32), (96, 32, 32), (76, 16, 16), (140, 16, 16),
+        (112, 8, 8), (176, 8, 8), (140, 4, 4), (204, 4, 4),
     ]  # fmt: skip
     assert out.shape == (2, 204, 4, 4) and out.min() >= 0
 
@@ -131,8 +133,9 @@ def test_other_numbers_work_forward_and_backward(groups, width, compression):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("groups", 0), ("groups", 7), ("groups", 2.0), ("groups", "4"), ("width", 3), ("width", 2), ("width", 7),
-        ("width", 64.0), ("width", -8), ("compression", 0), ("compression", 1.01), ("compression", -0.5),
+        ("groups", 0), ("groups", 7), ("groups", 2.0), ("groups", "4"),
+        ("width", 3), ("width", 2), ("width", 7), ("width", 64.0), ("width", -8),
+        ("compression", 0), ("compression", 1.01), ("compression", -0.5),
         ("compression", float("nan")), ("compression", 1e-9),
     ],
 )  # fmt: skip
@@ -172,7 +175,10 @@ def test_decoder_mirrors_encoder(numbers):
         assert (one.in_channels, one.out_channels) == (other.out_channels, other.in_channels), name
         assert one.weight.shape == other.weight.shape and one.kernel_size == other.kernel_size, name
         assert one.bias is None and other.bias is None
-    sizes = [sorted(m.num_features for m in part.values() if isinstance(m, nn.BatchNorm2d)) for part in (there, back)]
+    sizes = [
+        sorted(m.num_features for m in part.values() if isinstance(m, nn.BatchNorm2d))
+        for part in (there, back)
+    ]
     assert sizes[0] == sizes[1]
     # the same parameters in number: the mirror costs what the body costs
     assert count_parameters(vae.encoder.body) == count_parameters(vae.decoder.body)

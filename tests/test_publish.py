@@ -61,8 +61,8 @@ def test_imagery_is_published_only_of_drawn_scenes(make_run, repository, profile
 
 
 def test_an_absolute_path_is_not_published(finished, repository, capsys):
-    runs.write_json(finished / "seed0/metrics/data.json",
-                    runs.read_json(finished / "seed0/metrics/data.json") | {"folder": "/some/where/else"})  # fmt: skip
+    path = finished / "seed0/metrics/data.json"
+    runs.write_json(path, runs.read_json(path) | {"folder": "/some/where/else"})
     assert publish.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert "/some/where/else" in error and error.count("\n") == 1

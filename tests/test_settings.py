@@ -64,8 +64,10 @@ def test_declared_refuses_other_cells(repository):
         declared("99_none")
 
 
-@pytest.mark.parametrize("values", [{"steps": 1.5}, {"steps": "3"}, {"steps": True}, {"rate": "fast"},
-                                    {"rate": False}, {"fast": 1}, {"sets": "val"}, {"profile": 3}])  # fmt: skip
+@pytest.mark.parametrize("values", [
+    {"steps": 1.5}, {"steps": "3"}, {"steps": True}, {"rate": "fast"},
+    {"rate": False}, {"fast": 1}, {"sets": "val"}, {"profile": 3},
+])  # fmt: skip
 def test_wrong_type(values):
     with pytest.raises(InputError, match=f"{next(iter(values))} = .*a value of type") as caught:
         check(values, KNOWN, "file.yaml", {next(iter(values)): 7})
@@ -86,8 +88,11 @@ def test_unknown_parameter_names_file_line_and_the_known_ones(profile):
     )
 
 
-@pytest.mark.parametrize("text, line", [("profile: mine\nsteps: few\n", 2), ("\nprofile: mine\nsteps: 4\nsteps: 5\n", 4),
-                                        ("profile: mine\nsteps: [1\n", 3)])  # fmt: skip
+@pytest.mark.parametrize("text, line", [
+    ("profile: mine\nsteps: few\n", 2),
+    ("\nprofile: mine\nsteps: 4\nsteps: 5\n", 4),
+    ("profile: mine\nsteps: [1\n", 3),
+])  # fmt: skip
 def test_bad_lines_are_named(profile, text, line):
     profile(training=text)
     with pytest.raises(InputError) as caught:

@@ -192,7 +192,9 @@ def test_resumed_training_ends_with_the_same_bytes(run, images, tmp_path, monkey
     whole = run(images)
     interrupt(run, images, checkpoint, monkeypatch)
     steps = []
-    monkeypatch.setattr(training, "one_cycle", lambda step, *rest: steps.append(step) or one_cycle(step, *rest))
+    monkeypatch.setattr(
+        training, "one_cycle", lambda step, *rest: steps.append(step) or one_cycle(step, *rest)
+    )
     resumed = run(images, checkpoint=checkpoint)
     assert steps == [4, 5, 6, 7]  # it did go on, rather than start again
     assert same(whole[0], resumed[0]) and whole[1] == resumed[1]
@@ -233,7 +235,9 @@ def test_stabilise_keeps_the_steadiest(images):
     (one, report), (two, again) = found
     assert report == again and same(one, two)
     candidates = report["candidates"]
-    assert [c["candidate"] for c in candidates] == [0, 1, 2] and all(len(c["losses"]) == 6 for c in candidates)
+    assert [c["candidate"] for c in candidates] == [0, 1, 2] and all(
+        len(c["losses"]) == 6 for c in candidates
+    )
     assert len({tuple(c["losses"]) for c in candidates}) == 3  # three initialisations
     falling = [c for c in candidates if c["slope"] < 0] or candidates
     assert report["kept"] == min(falling, key=lambda c: c["spread"])["candidate"]
@@ -293,7 +297,12 @@ def test_an_unknown_choice_is_an_error(name):
 
 def test_overrides_are_honoured():
     path = choose_path("cpu", "bfloat16", "contiguous", "off")
-    assert (path.device, path.precision, path.channels_last, path.compiler) == ("cpu", "bfloat16", False, False)
+    assert (path.device, path.precision, path.channels_last, path.compiler) == (
+        "cpu",
+        "bfloat16",
+        False,
+        False,
+    )
     assert choose_path("cpu", "float32", "channels_last", "off").precision == "float32"
     line = path.describe()
     for word in ("cpu", "bfloat16", "channels-first", "not compiled", f"{torch.get_num_threads()} threads"):

@@ -19,7 +19,9 @@ def pair():
     """A classifier whose every tensor is random, and an autoencoder of the same numbers."""
     torch.manual_seed(0)
     classifier, vae = build_classifier(**NUMBERS), build_vae(**NUMBERS, latent_dim=5)
-    state = {k: torch.rand_like(v) if v.is_floating_point() else v + 7 for k, v in classifier.state_dict().items()}
+    state = {
+        k: torch.rand_like(v) if v.is_floating_point() else v + 7 for k, v in classifier.state_dict().items()
+    }
     classifier.load_state_dict(state)
     return classifier, vae
 
@@ -132,14 +134,18 @@ def test_same_network_same_bytes(pair, tmp_path):
 
 
 def test_the_number_of_classes_is_kept(tmp_path):
-    file = save_network(tmp_path / "c.safetensors", build_classifier(**NUMBERS, classes=3), **NUMBERS, classes=3)
+    file = save_network(
+        tmp_path / "c.safetensors", build_classifier(**NUMBERS, classes=3), **NUMBERS, classes=3
+    )
     assert load_classifier(file)[0].output.out_features == 3
 
 
 def test_a_file_without_numbers_is_the_paper_s_network(tmp_path):
     save_file(build_classifier().state_dict(), tmp_path / "c.safetensors")
     model, numbers = load_classifier(tmp_path / "c.safetensors")
-    assert numbers == {"groups": 4, "width": 64, "compression": 0.8} and count_parameters(model).total == 801980
+    assert (
+        numbers == {"groups": 4, "width": 64, "compression": 0.8} and count_parameters(model).total == 801980
+    )
 
 
 def change(tensors, kind):

@@ -1,0 +1,93 @@
+"""V1 or V4: which way of joining body and latent space? `python -m benchmarks.vae_heads RUN [--steps N]`
+
+Both have exactly the published 2,243,960 parameters. V1 pools the features to one point
+(embedding 290, transferred too), V4, the default of `build_vae`, keeps a 2 x 2 grid, so
+that the code knows where things are. Both start from the same classifier and learn from
+the same cars for as many steps; compared are held-out ELBO and the sharpness of the samples.
+RUN is a run's folder, such as runs/embedded/seed0. Writes figures/benchmarks/vae_heads.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib import data, quality, runs
+from lib.acceleration import choose_path
+from lib.autoencoding import Objective, elbo, train_vae
+from lib.division import Division
+from lib.generation import generate
+from lib.models import EMBEDDING, build_vae, count_parameters
+from lib.settings import ROOT, Run, parse_run
+from lib.testsets import summer_cars, test_sets, winter_cars
+from lib.training import Schedule
+from lib.weights import load_classifier, transfer
+
+V1_ENCODER, V1_LATENT, V1_DECODER = 160, 64, 190  # make the published count with one pooled point
+
+
+class PooledHead(nn.Module):
+    """Encoder of V1: body, average pooling, embedding -> 160 -> mu, log variance (N, 64) each."""
+
+    def __init__(self, body: nn.Module):
+        super().__init__()
+        self.body = body
+        self.embedding = nn.Linear(204, EMBEDDING)
+        self.hidden = nn.Linear(EMBEDDING, V1_ENCODER)
+        self.mu = nn.Linear(V1_ENCODER, V1_LATENT)
+        self.log_variance = nn.Linear(V1_ENCODER, V1_LATENT)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = F.relu(self.hidden(F.relu(self.embedding(self.body(x).mean((2, 3))))))
+        return self.mu(hidden), self.log_variance(hidden)
+
+
+def build_v1() -> nn.Module:
+    """The template's autoencoder with the head of V1."""
+    vae = build_vae(latent_dim=V1_LATENT)
+    vae.encoder = PooledHead(vae.encoder.body)
+    vae.decoder.hidden = nn.Linear(V1_LATENT, V1_DECODER)
+    vae.decoder.features = nn.Linear(V1_DECODER, vae.decoder.channels * vae.decoder.size**2)
+    return vae
+
+
+def compare(run: Run, steps: int, batch_size: int, rate: float, objective: Objective) -> dict:
+    """Train both on the run's cars; measures by name."""
+    division = Division.read(run.need("division.npz"))
+    store, own = data.open_stores(run, runs.read_json(run.need("metrics/data.json"))["winter"])
+    winter, sets = winter_cars(store, division, own).images, test_sets(store, division, own)
+    cars = np.concatenate([winter, summer_cars(store, division).images])
+    heldout, path, found = sets["valid_winter_cars"].images, choose_path(), {}
+    for name, build in (("V1", build_v1), ("V4", build_vae)):
+        torch.manual_seed(run.seed)
+        vae = build()
+        assert count_parameters(vae)[:2] == (2_243_960, 2_235_960)
+        transfer(load_classifier(run.need("classifier.safetensors"))[0], vae)
+        started = time.time()
+        train_vae(vae, cars, Schedule(steps, batch_size, rate, run.seed), path=path, objective=objective)
+        seconds = round(time.time() - started, 1)
+        made = generate(vae, winter, 1000, path, seed=run.seed)
+        found[name] = {k: v for k, v in elbo(vae, heldout, path).items() if k != "kl_per_dimension"}
+        ratio = quality.sharpness(made).mean() / quality.sharpness(winter).mean()
+        found[name]["sharpness_ratio"] = float(ratio)
+        found[name]["seconds"] = seconds
+        print(name, {k: round(v, 2) for k, v in found[name].items()}, flush=True)
+    found["steps"], found["batch_size"], found["objective"] = steps, batch_size, objective._asdict()
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
+    parser.add_argument("--steps", type=int, default=600)
+    options = parser.parse_args()
+    split, seed = parse_run(options.run.name)
+    place = Run(options.run.resolve().parent.name, split, seed, "vae_heads")
+    result = compare(place, options.steps, 32, 2e-3, Objective(beta=0.02, detail=1.0))
+    runs.write_json(ROOT / "figures" / "benchmarks" / "vae_heads.json", result)

@@ -1,0 +1,113 @@
+"""All runs of a profile in one table."""
+
+import numpy as np
+import pytest
+
+from lib import collect, evaluation, runs
+from lib.evaluation import ARMS_WITHOUT_SAMPLES, CAR, COLUMNS
+from lib.runs import InputError, MissingStep
+
+SETS = {  # cars and others in each set of answers
+    "summer": (30, 30), "winter_paper": (20, 0), "winter_heldout": (25, 0), "winter_noncars": (0, 40),
+}  # fmt: skip
+
+
+def write_answers(file, seed, wrong):
+    """Answers in which the first `wrong` of each set are mistaken; cars as trucks, others as cars."""
+    arrays = {}
+    for name, (cars, others) in SETS.items():
+        labels = np.r_[np.full(cars, CAR), np.resize([0, 2, 3, 4, 5], others)].astype(np.int64)
+        said = labels.copy()
+        said[:wrong] = np.where(labels[:wrong] == CAR, 5, CAR)
+        arrays[f"{name}/labels"] = labels
+        arrays[f"{name}/probabilities"] = np.eye(6, dtype=np.float32)[said]
+        arrays[f"{name}/sequences"] = np.array([f"s{(i + seed) % 6}" for i in range(len(labels))])
+    with runs.atomic_path(file) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(handle, **arrays)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A profile with three finished runs."""
+    monkeypatch.setattr(collect, "ROOT", tmp_path)
+    monkeypatch.setattr(evaluation, "DRAWS", 20)
+    for name, seed in (("seed0", 0), ("seed3", 3), ("seed0-sequence", 0)):
+        folder = tmp_path / "runs" / "some" / name
+        runs.write_json(
+            folder / "metrics/data.json", {"n_winter": {"asked": 99, "taken": 20}, "winter": "snow"}
+        )
+        runs.write_json(
+            folder / "metrics/retraining.json", {"n_synthetic": 500, "test": {"none": {"x": seed}}}
+        )
+        for arm, wrong in (("none", 10), ("continued", 5), ("vae_transfer", 0)):
+            write_answers(folder / f"answers/{arm}.npz", seed, wrong)
+    return tmp_path
+
+
+def test_columns_and_rows(root):
+    table = collect.collect("some", ["seed3", "seed0-sequence"])
+    assert tuple(table.columns) == COLUMNS
+    assert table["arm"].unique().tolist() == ["none", "continued", "vae_transfer"]
+    assert set(table["protocol"]) == {"paper", "heldout"}
+    assert table[["split", "seed"]].drop_duplicates().to_numpy().tolist() == [["object", 3], ["sequence", 0]]
+    assert table["value"].between(0, 1).all() and set(table["winter"]) == {"snow"}
+    assert set(table["n_winter"]) == {20}  # those that there were, not those asked for
+    for arm, rows in table.groupby("arm"):
+        assert set(rows["n_synthetic"]) == ({0} if arm in ARMS_WITHOUT_SAMPLES else {500})
+    assert not table.duplicated(["arm", "protocol", "split", "seed", "metric"]).any()
+
+
+def test_every_protocol_has_the_guards(root):
+    table = collect.collect("some", ["seed0"])
+    for _, rows in table.groupby(["arm", "protocol"]):
+        assert {"winter_car_recall", "winter_noncar_called_car", "car_recall", "accuracy"} <= set(
+            rows["metric"]
+        )
+
+
+def test_values_come_from_the_answers(root):
+    table = collect.collect("some", ["seed0"]).set_index(["arm", "protocol", "metric"])["value"]
+    assert table["none", "paper", "winter_car_recall"] == 0.5
+    assert table["none", "heldout", "winter_car_recall"] == 0.6
+    assert table["continued", "heldout", "winter_car_recall"] == 0.8
+    assert table["none", "heldout", "winter_noncar_called_car"] == 0.25
+    assert table["vae_transfer", "paper", "winter_car_recall"] == 1
+    assert table["continued", "paper", "accuracy"] == pytest.approx(55 / 60)
+
+
+def test_the_table_can_be_read_and_summed_up(root, tmp_path):
+    file = runs.write_table(tmp_path / "table2.csv", collect.collect("some", ["seed0", "seed3"]))
+    summary = evaluation.summarise(evaluation.read_table2(file))
+    assert (summary["n_seeds"] == 2).all()
+    leak = collect.leak(summary)
+    assert list(leak.columns) == ["split", "arm", "heldout", "paper", "paper_minus_heldout"]
+    none = leak[leak["arm"] == "none"].iloc[0]
+    assert none["paper_minus_heldout"] == pytest.approx(0.5 - 0.6)
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics/data.json", "metrics/retraining.json", "answers/none.npz", "answers/vae_transfer.npz"]
+)
+def test_a_missing_file_names_the_command(root, name):
+    (root / "runs/some/seed3" / name).unlink()
+    with pytest.raises(MissingStep) as caught:
+        collect.collect("some", ["seed0", "seed3"])
+    assert name in str(caught.value) and "make reproduce PROFILE=some SEEDS=3" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["seed", "seedx", "run0", "seed0-frame", "seed0-", "seed0-object-x", "../seed0"]
+)
+def test_a_name_that_is_no_run(root, name):
+    with pytest.raises(InputError):
+        collect.collect("some", [name])
+
+
+def test_no_run_at_all(root):
+    with pytest.raises(InputError, match="expected at least one run"):
+        collect.collect("some", [])
+
+
+def test_over_runs_keeps_the_order(root):
+    assert collect.over_runs("some", ["seed3", "seed0"], "retraining", "test", "none", "x") == [3, 0]
+    assert collect.summary_folder("some") == root / "runs" / "some" / "summary"

@@ -1,0 +1,187 @@
+"""The test sets taken from a crop store by a division, and answers on disk."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lib import testsets
+from lib.acceleration import ComputePath
+from lib.crops import CropStore, open_store
+from lib.division import Division, divide
+from lib.models import build_classifier
+from lib.runs import InputError, write_array, write_json, write_table
+from lib.testsets import measure, part_set, read_answers, summer_cars, winter_cars, write_answers
+from lib.training import predict
+from lib.visdrone import CAR
+
+CPU = ComputePath("cpu", "float32", True, False, 1)
+N = 120
+
+
+def write_store(folder, count=N, offset=0, winter=True, cars_only=False) -> CropStore:
+    """A store in which crop i is filled with i, its winter view with 200 - i."""
+    number = np.arange(count)
+    label = np.full(count, CAR) if cars_only else np.where(number % 2, CAR, (number // 2) % 6)
+    table = pd.DataFrame({
+        "set": "val", "frame": [f"s{i // 10:02d}_{i // 5}" for i in number],
+        "sequence": [f"s{offset + i // 10:02d}" for i in number],
+        "line": 1, "x": 0, "y": 0, "width": 9, "height": 9, "label": label,
+    })  # fmt: skip
+    view = np.broadcast_to((number + offset).astype(np.uint8)[:, None, None, None], (count, 32, 32, 3))
+    write_array(folder / "crops.npy", view)
+    if winter:
+        write_array(folder / "winter.npy", 200 - view)
+    write_table(folder / "crops.csv", table)
+    info = {"crops": count, "size": 32, "snow": "a name" if winter else None, "fingerprint": "f"}
+    write_json(folder / "store.json", info)
+    return open_store(folder)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("crops"))
+
+
+def division_of(part, winter, summer, held, noncars="store"):
+    return Division(
+        np.asarray(part, np.int8), np.zeros(len(part), np.int8), np.asarray(winter), np.asarray(summer),
+        *[np.asarray(rows, np.int64) for rows in held], summary={"noncar_source": noncars},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def division():
+    """Rows out of order, so that a mix-up of images and labels cannot pass."""
+    part = np.arange(N) % 3
+    winter = [91, 3, 55, 17]
+    part[winter] = -1
+    return division_of(part, winter, [33, 9, 21], [[77, 5, 41], [80, 2, 46, 2], [13, 7], [100, 10]])
+
+
+def rows_of(images) -> list[int]:
+    return images[:, 0, 0, 0].astype(int).tolist()
+
+
+def check(found, store, rows, winter):
+    expected = [200 - row if winter else row for row in rows]
+    assert rows_of(found.images) == expected and len(found) == len(rows)
+    assert found.images.shape == (len(rows), 32, 32, 3) and found.images.dtype == np.uint8
+    assert found.labels.tolist() == store.table["label"].iloc[rows].tolist()
+    assert found.labels.dtype == np.int64
+    assert found.sequences.tolist() == store.table["sequence"].iloc[rows].tolist()
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+def test_parts_are_summer_crops(store, division, part):
+    number = ("train", "valid", "test").index(part)
+    check(
+        part_set(store, division, part), store, np.flatnonzero(division.part == number).tolist(), winter=False
+    )
+
+
+def test_sets_follow_the_order_of_the_division(store, division):
+    sets = testsets.test_sets(store, division)
+    assert list(sets) == [
+        "summer", "winter_paper", "winter_heldout", "winter_noncars",
+        "valid_summer", "valid_winter_cars", "valid_winter_noncars",
+    ]  # fmt: skip
+    check(sets["summer"], store, np.flatnonzero(division.part == 2).tolist(), winter=False)
+    check(sets["valid_summer"], store, np.flatnonzero(division.part == 1).tolist(), winter=False)
+    check(sets["winter_paper"], store, [91, 3, 55, 17], winter=True)
+    check(sets["winter_heldout"], store, [77, 5, 41], winter=True)
+    check(sets["winter_noncars"], store, [80, 2, 46, 2], winter=True)
+    check(sets["valid_winter_cars"], store, [13, 7], winter=True)
+    check(sets["valid_winter_noncars"], store, [100, 10], winter=True)
+
+
+def test_the_autoencoder_s_cars(store, division):
+    check(winter_cars(store, division), store, [91, 3, 55, 17], winter=True)
+    check(winter_cars(store, division, n=2), store, [91, 3], winter=True)
+    assert len(winter_cars(store, division, n=0)) == 0 and len(winter_cars(store, division, n=99)) == 4
+    check(summer_cars(store, division), store, [33, 9, 21], winter=False)
+
+
+@pytest.mark.parametrize("noncars", ["store", "own"])
+def test_winter_crops_of_the_user(store, division, tmp_path, noncars):
+    own = write_store(tmp_path, offset=50, winter=False)
+    division.summary["noncar_source"] = noncars
+    sets = testsets.test_sets(store, division, own)
+    assert rows_of(sets["winter_paper"].images) == [50 + row for row in (91, 3, 55, 17)]
+    assert sets["winter_heldout"].sequences.tolist() == own.table["sequence"].iloc[[77, 5, 41]].tolist()
+    expected = [200 - row if noncars == "store" else 50 + row for row in (80, 2, 46, 2)]
+    assert rows_of(sets["winter_noncars"].images) == expected
+    assert rows_of(winter_cars(store, division, own, n=1).images) == [141]
+    check(sets["summer"], store, np.flatnonzero(division.part == 2).tolist(), winter=False)
+
+
+def test_a_store_without_winter_is_an_error(division, tmp_path):
+    with pytest.raises(InputError, match="found no winter view, expected a store cut with simulated snow"):
+        winter_cars(write_store(tmp_path, winter=False), division)
+
+
+def test_a_real_division_has_the_right_labels_and_no_leak(store):
+    division = divide(store.table, n_winter=12, n_summer=12)
+    sets = testsets.test_sets(store, division)
+    for name in ("winter_paper", "winter_heldout", "valid_winter_cars"):
+        assert (sets[name].labels == CAR).all(), name
+    for name in ("winter_noncars", "valid_winter_noncars"):
+        assert (sets[name].labels != CAR).all(), name
+    assert {0, 1, 2, 3, 4, 5} == set(sets["summer"].labels)
+    paper = set(sets["winter_paper"].sequences)
+    assert not paper & set(sets["winter_heldout"].sequences) and not paper & set(
+        sets["winter_noncars"].sequences
+    )
+    train = set(rows_of(part_set(store, division, "train").images))
+    used = {200 - row for name in sets if "winter" in name for row in rows_of(sets[name].images)}
+    assert not train & used
+    assert set(rows_of(summer_cars(store, division).images)) <= train
+
+
+# Answers
+
+
+@pytest.fixture(scope="module")
+def answered(store, tmp_path_factory):
+    torch.manual_seed(0)
+    model = build_classifier(groups=2, width=8, compression=0.5)
+    sets = testsets.test_sets(store, divide(store.table, n_winter=12, n_summer=12))
+    file = tmp_path_factory.mktemp("answers") / "deeper" / "none.npz"
+    return model, sets, file, write_answers(file, model, sets, CPU)
+
+
+def test_answers_round_trip(answered):
+    model, sets, file, written = answered
+    found = read_answers(file)
+    assert set(found) == set(sets)
+    for name, images in sets.items():
+        probabilities = predict(model, images.images, CPU)
+        assert np.array_equal(written[f"{name}/probabilities"], probabilities)
+        assert np.array_equal(found[name].predictions, probabilities.argmax(1))
+        assert np.array_equal(found[name].labels, images.labels)
+        assert found[name].sequences.tolist() == images.sequences.tolist()
+    assert [path.name for path in file.parent.iterdir()] == ["none.npz"]
+
+
+def test_same_answers_same_bytes(answered, tmp_path):
+    model, sets, file, _ = answered
+    write_answers(tmp_path / "again.npz", model, sets, CPU)
+    assert (tmp_path / "again.npz").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_measures_come_from_the_right_sets(answered, part):
+    _, _, file, _ = answered
+    found = read_answers(file)
+    values = measure(found, part)
+    cars, noncars, summer = {
+        "test": ("winter_heldout", "winter_noncars", "summer"),
+        "valid": ("valid_winter_cars", "valid_winter_noncars", "valid_summer"),
+    }[part]
+    assert values["winter_car_recall"] == (found[cars].predictions == CAR).mean()
+    assert values["winter_noncar_called_car"] == (found[noncars].predictions == CAR).mean()
+    assert values["accuracy"] == (found[summer].predictions == found[summer].labels).mean()
+    assert ("winter_car_recall_paper" in values) == (part == "test")
+    if part == "test":
+        assert values["winter_car_recall_paper"] == (found["winter_paper"].predictions == CAR).mean()
+    assert all(0 <= value <= 1 for value in values.values())
