@@ -10,7 +10,12 @@ from lib import evaluation, runs
 from lib.settings import ROOT, parse_run
 from lib.testsets import PROTOCOLS, read_answers
 
-ARMS = ("none", "continued", "vae_transfer")
+ARMS = ("none", "continued", "vae_transfer", "vae_winterised")
+WEIGHTS = {  # arm -> what its classifier's file is called: classifier_<word>.safetensors
+    "continued": "continued",
+    "vae_transfer": "retrained",
+    "vae_winterised": "winterised",
+}
 
 
 def run_rows(profile: str, name: str) -> pd.DataFrame:

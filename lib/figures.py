@@ -19,6 +19,7 @@ ARM_NAMES = {
     "none": "before",
     "continued": "control: trained on\nwithout samples",
     "vae_transfer": "after: with\nVAE samples",
+    "vae_winterised": "and counter-\nexamples",
 }
 GREY = "0.45"
 
@@ -270,9 +271,7 @@ def table2(summary: pd.DataFrame, paper: dict, arms: list[str], winter: str, spl
                     fontsize=8,
                     va="center",
                 )
-        for value, place in zip(
-            known, (arms.index("none") if "none" in arms else 0, len(arms) - 1), strict=True
-        ):
+        for value, place in zip(known, (arms.index("none"), arms.index("vae_transfer")), strict=True):
             if value is not None:
                 axis.plot(
                     [place - 0.3, place + 0.3], [value, value], color=GREY, linestyle="--", linewidth=1.5

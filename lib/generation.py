@@ -16,6 +16,7 @@ from lib.models import VAE
 
 LATENTS = ("posterior", "mixed", "prior")
 CHUNK = 2000
+WAY = (1.0, 2.5)  # of the mean way to winter; chosen on the validation part of the embedded profile
 
 
 class Codes(NamedTuple):
@@ -88,6 +89,24 @@ def generate(
         full = made[rows] + residual * missed[codes.base[rows]]
         made[rows] = full.round().clip(0, 255).astype(np.uint8)
     return made
+
+
+def winterise(
+    vae: VAE, images: np.ndarray, winter: np.ndarray, summer: np.ndarray, path: ComputePath, seed: int = 0
+) -> np.ndarray:
+    """Other objects as the autoencoder would show them in winter, uint8 (n, 32, 32, 3).
+
+    The way from summer to winter is the difference between the mean codes of the winter cars and of the
+    summer cars. Each image is moved WAY times that way; what the decoder changes is added to
+    the image itself: image + decode(z + way) - decode(z). No winter picture of the other
+    classes is used.
+    """
+    random = np.random.default_rng([seed, 5])
+    way = encode(vae, winter, path)[0].mean(0) - encode(vae, summer, path)[0].mean(0)
+    codes = encode(vae, images, path)[0]
+    share = random.uniform(*WAY, (len(images), 1)).astype(np.float32)
+    change = decode(vae, codes + share * way, path).astype(np.int16) - decode(vae, codes, path)
+    return (images + change).clip(0, 255).astype(np.uint8)
 
 
 def interpolate(vae: VAE, pairs: np.ndarray, steps: int, path: ComputePath) -> np.ndarray:

@@ -266,7 +266,7 @@ class Drawing:
                 if visible > 0.1 and inside > 0.3:
                     regions.setdefault(item.region, []).append((low, high))
                 continue
-            if inside < 0.2 or visible < 0.15:
+            if inside < 0.2 or visible < 0.30:
                 continue
             slack = rng.normal(0.02, 0.035, 4) * np.tile(high - low, 2)  # nobody draws boxes to the pixel
             box = _whole(low - slack[:2], high + slack[2:], frame)

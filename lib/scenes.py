@@ -209,7 +209,7 @@ class Sequence:
         x, y, heading, _ = places.spot(self.place, "car" if kind == "car" else "pedestrian", rng)
         if not self._seen(x, y, rng, 6.0):
             return False
-        if rng.random() < 0.25:  # leaves, walls, far ground: regions with nothing to name
+        if rng.random() < 0.12:  # leaves, walls, far ground: regions with nothing to name
             self.blanks.append((x + rng.normal(0, 6), y + rng.normal(0, 6), *rng.uniform(0.8, 5.0, 2)))
             return True
         self.regions += 1

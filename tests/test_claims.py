@@ -33,7 +33,7 @@ def test_table_holds_exact_counts_and_every_arm_in_order(figures):
     assert text.count("290,207 / 36,273 / 36,282; 26 px") == 2  # the paper's and ours
     assert text.count("801,980 / 797,980 / 12") == 2 and text.count("2,243,960 / 2,235,960 / 24") == 2
     held_out = next(line for line in text.splitlines() if "held out" in line)
-    assert "50.0 [49.0, 51.0] → 51.0 [50.0, 52.0] → 52.0 [51.0, 53.0]" in held_out
+    assert "50.0 [49.0, 51.0] → 51.0 [50.0, 52.0] → 52.0 [51.0, 53.0] → 53.0 [52.0, 54.0]" in held_out
     assert "| – |" in held_out  # the paper has no held-out number
     leaky = next(line for line in text.splitlines() if "protocol paper" in line)
     assert "71.2 → 92.4" in leaky and "70.0 [69.0, 71.0]" in leaky and "10 min" in leaky

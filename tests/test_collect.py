@@ -39,7 +39,7 @@ def root(tmp_path, monkeypatch):
         runs.write_json(
             folder / "metrics/retraining.json", {"n_synthetic": 500, "test": {"none": {"x": seed}}}
         )
-        for arm, wrong in (("none", 10), ("continued", 5), ("vae_transfer", 0)):
+        for arm, wrong in (("none", 10), ("continued", 5), ("vae_transfer", 0), ("vae_winterised", 2)):
             write_answers(folder / f"answers/{arm}.npz", seed, wrong)
     return tmp_path
 
@@ -47,7 +47,7 @@ def root(tmp_path, monkeypatch):
 def test_columns_and_rows(root):
     table = collect.collect("some", ["seed3", "seed0-sequence"])
     assert tuple(table.columns) == COLUMNS
-    assert table["arm"].unique().tolist() == ["none", "continued", "vae_transfer"]
+    assert table["arm"].unique().tolist() == list(collect.ARMS)
     assert set(table["protocol"]) == {"paper", "heldout"}
     assert table[["split", "seed"]].drop_duplicates().to_numpy().tolist() == [["object", 3], ["sequence", 0]]
     assert table["value"].between(0, 1).all() and set(table["winter"]) == {"snow"}

@@ -22,6 +22,7 @@ SMALL = {  # on top of the tiny profile: nbval compares only what does not depen
     "04_generation": {"n_synthetic": 30, "judge_width": 8, "judge_passes": 0.3},
     "05_retraining": {"steps": 3},
 }
+PLAIN = {"compiler": "off", "precision": "float32"}  # fastest for so little work
 CHECKED = "nbval-check-output"
 
 
@@ -150,9 +151,7 @@ def prepare(name, profile, folder):
     known = settings.declared(name)
     file = settings.parameter_file("tiny", name)
     values = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
-    values |= (
-        SMALL.get(name, {}) | {"profile": profile} | ({"compiler": "off"} if "compiler" in known else {})
-    )
+    values |= SMALL.get(name, {}) | {"profile": profile} | {k: v for k, v in PLAIN.items() if k in known}
     source, target = settings.NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb"
     execute_notebook(str(source), str(target), values, prepare_only=True, progress_bar=False)
     outputs = {cell.id: cell.get("outputs", []) for cell in read(name).cells}
