@@ -17,7 +17,7 @@ from pathlib import Path as FilePath
 
 import torch
 
-WORTH_COMPILING = 200  # optimiser steps of 128 images under which compiling costs more than it saves
+WORTH_COMPILING = 150  # optimiser steps of 128 images under which compiling costs more than it saves
 
 
 @dataclass(frozen=True)
