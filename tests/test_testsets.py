@@ -185,3 +185,14 @@ def test_measures_come_from_the_right_sets(answered, part):
     if part == "test":
         assert values["winter_car_recall_paper"] == (found["winter_paper"].predictions == CAR).mean()
     assert all(0 <= value <= 1 for value in values.values())
+
+
+def test_an_empty_test_set_is_named_and_an_empty_validation_set_is_left_out(tmp_path):
+    model, path = build_classifier(width=8), CPU
+    some = testsets.ImageSet(np.zeros((2, 32, 32, 3), np.uint8), np.array([0, 1]), np.array(["a", "b"]))
+    none = testsets.ImageSet(np.zeros((0, 32, 32, 3), np.uint8), np.empty(0, int), np.empty(0, str))
+    found = testsets.write_answers(tmp_path / "a.npz", model, {"summer": some, "valid_summer": none}, path)
+    assert "summer/labels" in found and "valid_summer/labels" not in found
+    with pytest.raises(InputError, match="winter_heldout"):
+        testsets.write_answers(tmp_path / "b.npz", model, {"winter_heldout": none}, path)
+    assert not (tmp_path / "b.npz").exists()
