@@ -29,7 +29,7 @@ def style() -> None:
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
     plt.rcParams.update(
         {
-            "figure.dpi": 80,
+            "figure.dpi": 72,
             "savefig.dpi": 120,
             "figure.constrained_layout.use": True,
             "axes.titleweight": "bold",
@@ -87,7 +87,7 @@ def image_grid(images: np.ndarray, columns: int = 24, title: str = "", scale: fl
 
 def fragment(frame: np.ndarray, boxes: pd.DataFrame, title: str = "") -> Figure:
     """A labelled fragment, as the paper's Fig. 2: frame uint8 (h, w, 3), boxes x, y, width, height, label."""
-    figure, axis = plt.subplots(figsize=(9, 9 * frame.shape[0] / frame.shape[1] + 0.5))
+    figure, axis = plt.subplots(figsize=(7.5, 7.5 * frame.shape[0] / frame.shape[1] + 0.5))
     axis.imshow(frame, interpolation="antialiased")
     for box in boxes.itertuples():
         colour = PALETTE[CLASSES[box.label]]
