@@ -25,7 +25,7 @@ ARMS = {
 }
 MEASURES = {  # metric -> (claim, protocol whose row is read)
     "accuracy": ("accuracy, six classes", "heldout"),
-    "car_recall": ("VisDrone cars called car", "heldout"),
+    "car_recall": ("summer cars called car", "heldout"),
     "noncar_called_car": ("non-cars called car", "heldout"),
     "winter_car_recall": ("winter cars called car, {protocol}", None),
     "winter_noncar_called_car": ("winter non-cars called car", "heldout"),

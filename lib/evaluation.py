@@ -320,10 +320,10 @@ def table2_markdown(summary: pd.DataFrame, arm: str = "vae_transfer", paper: Map
     for key, group in summary[summary["arm"] == arm].groupby(["split", "winter", "n_winter", "n_synthetic"]):
         split, winter, n_winter, n_synthetic = key
         lines = [
-            ("VisDrone cars: recall", "car_recall", None),
+            ("Summer cars: recall", "car_recall", None),
             (f"Winter cars ({winter}): recall, protocol heldout", "winter_car_recall", "heldout"),
             (f"Winter cars ({winter}): recall, protocol paper", "winter_car_recall", "paper"),
-            ("VisDrone cars: precision", "car_precision", None),
+            ("Summer cars: precision", "car_precision", None),
             ("Non-cars called car, summer", "noncar_called_car", None),
             (f"Non-cars called car, winter ({winter})", "winter_noncar_called_car", None),
             ("Overall accuracy, six classes", "accuracy", None),

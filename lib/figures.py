@@ -17,8 +17,8 @@ from lib.visdrone import CLASSES
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
 ARM_NAMES = {
     "none": "before",
-    "continued": "control: trained on\nwithout samples",
-    "vae_transfer": "after: with\nVAE samples",
+    "continued": "control",
+    "vae_transfer": "after:\nVAE cars",
     "vae_winterised": "and counter-\nexamples",
 }
 GREY = "0.45"
@@ -187,7 +187,7 @@ def vae_curves(history: list[dict]) -> Figure:
     table = pd.DataFrame(history)
     figure, axes = plt.subplots(1, 3, figsize=(11, 2.8))
     panels = (
-        ("squared_error", "squared error, sum over 3,072 values"),
+        ("squared_error", "squared error of an image"),
         ("kl", "KL divergence, nats"),
         ("elbo", "held-out ELBO, nats"),
     )
@@ -243,12 +243,12 @@ def distances(new: np.ndarray, real: np.ndarray, threshold: float) -> Figure:
 def table2(summary: pd.DataFrame, paper: dict, arms: list[str], winter: str, split: str) -> Figure:
     """Table 2 as points with intervals: recalls of cars above, what they may have cost below."""
     panels = [
-        ("car_recall", "heldout", "VisDrone cars: recall"),
+        ("car_recall", "heldout", "summer cars: recall"),
         ("winter_car_recall", "paper", f"{winter}: car recall,\nprotocol paper (W itself)"),
         ("winter_car_recall", "heldout", f"{winter}: car recall,\nheld out"),
         ("noncar_called_car", "heldout", "summer non-cars\ncalled car"),
         ("winter_noncar_called_car", "heldout", f"{winter}: non-cars\ncalled car"),
-        ("accuracy", "heldout", "VisDrone accuracy,\nsix classes"),
+        ("accuracy", "heldout", "summer accuracy,\nsix classes"),
     ]
     figure, axes = plt.subplots(2, 3, figsize=(11, 5.6))
     colours = sns.color_palette("colorblind", len(arms))

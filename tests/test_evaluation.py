@@ -335,7 +335,7 @@ def test_table2_markdown():
             for row in text.splitlines() if row.startswith("|")}
     assert line[""] == ["paper, before", "paper, after", "before (none)", "control (continued)",
                         "after (vae_transfer)"]
-    assert line["VisDrone cars: recall"][:2] == ["96.1", "96.1"]
+    assert line["Summer cars: recall"][:2] == ["96.1", "96.1"]
     heldout = line["Winter cars (simulated winter): recall, protocol heldout"]
     assert heldout[:2] == ["–", "–"] and heldout[4] == "89.0 [86.9, 90.8]"
     paper = line["Winter cars (simulated winter): recall, protocol paper"]
