@@ -38,7 +38,8 @@ def test_table_holds_exact_counts_and_every_arm_in_order(figures):
     leaky = next(line for line in text.splitlines() if "protocol paper" in line)
     assert "71.2 → 92.4" in leaky and "70.0 [69.0, 71.0]" in leaky and "10 min" in leaky
     assert "scene_realism" not in text
-    runs.write_json(figures / "benchmarks" / "scene_realism.json", {"car_called_car": 0.7, "noncar_called_car": 0.2})
+    shares = {"car_called_car": 0.7, "noncar_called_car": 0.2}
+    runs.write_json(figures / "benchmarks" / "scene_realism.json", shares)
     assert "| 70.0 / 20.0 |" in claims.table(figures)
     widths = {line.count("|") for line in text.splitlines()}
     assert widths == {6}
