@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -114,14 +113,3 @@ def choose_path(
         threads=torch.get_num_threads(),
         why="; ".join(why),
     )
-
-
-def machine() -> dict:
-    """What a reader needs to judge a timing: processor, cores, versions."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lib.acceleration import ComputePath
-from lib.autoencoding import encode, reconstruct
-from lib.generation import LATENTS, draw_codes, generate, interpolate
+from lib.autoencoding import decode, encode, reconstruct
+from lib.generation import LATENTS, WAY, draw_codes, generate, interpolate, winterise
 from lib.models import build_vae
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
@@ -148,3 +148,21 @@ def test_interpolation_ends_at_the_reconstructions(vae, cars):
         assert np.abs(ways[:, end].astype(int) - real).max() <= 1  # rounding of another batch size
     mu = [encode(vae, pairs[:, column], CPU)[0] for column in (0, 1)]
     assert not np.allclose(*mu)
+
+
+def test_winterise_leaves_images_alone_where_winter_is_summer(vae, cars):
+    assert np.array_equal(winterise(vae, cars, cars[:3], cars[:3], CPU), cars)
+
+
+def test_winterise_adds_what_the_decoder_changes_on_the_way_to_winter(vae, cars):
+    winter, summer = np.full((3, 32, 32, 3), 240, np.uint8), np.full((3, 32, 32, 3), 20, np.uint8)
+    kept = cars.copy()
+    made = winterise(vae, cars, winter, summer, CPU, seed=5)
+    assert made.dtype == np.uint8 and made.shape == cars.shape and np.array_equal(cars, kept)
+    assert np.array_equal(made, winterise(vae, cars, winter, summer, CPU, seed=5))
+    way = encode(vae, winter, CPU)[0].mean(0) - encode(vae, summer, CPU)[0].mean(0)
+    codes = encode(vae, cars, CPU)[0]
+    share = np.random.default_rng([5, 5]).uniform(*WAY, (len(cars), 1)).astype(np.float32)
+    moved = decode(vae, codes + share * way, CPU).astype(int) - decode(vae, codes, CPU)
+    assert np.abs(moved).max() > 0  # there is a way to go
+    assert np.array_equal(made, np.clip(cars + moved, 0, 255))
