@@ -7,7 +7,9 @@ fixed number of threads.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import hashlib
 import os
 import shutil
 import sys
@@ -16,7 +18,8 @@ from pathlib import Path as FilePath
 
 import torch
 
-WORTH_COMPILING = 150  # optimiser steps of 128 images under which compiling costs more than it saves
+WORTH_COMPILING = 100_000  # images of a training under which compiling costs more time than it saves
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,12 @@ class ComputePath:
         """Context in which the forward pass runs."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
-    def compile(self, function, steps: int):
-        """`function` compiled if the path allows it and `steps` steps pay for it."""
-        if not (self.compiler and steps >= WORTH_COMPILING):
+    def compile(self, function, images: int):
+        """`function` compiled if the path allows it and a training on `images` images pays for it."""
+        if not (self.compiler and images >= WORTH_COMPILING):
             return function
-        return torch.compile(function, dynamic=False)
+        avoid_spaces()
+        return _or_plain(function, torch.compile(function, dynamic=False))
 
     def describe(self) -> str:
         """One line for logs and the final table."""
@@ -70,11 +74,67 @@ def _compiler_obstacle(device: str) -> str:
     if device == "cpu":
         if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++")):
             return "not compiled: no C++ compiler found"
-        if " " in str(FilePath(torch.__file__).parent):
-            return "not compiled: PyTorch's C++ build cannot stand the space in the path of .venv"
     if device == "mps":
         return "not compiled on MPS"
     return ""
+
+
+def _or_plain(function, compiled):
+    """`compiled`, or, if its first call shows that this machine cannot compile, `function`."""
+    chosen = []
+
+    def call(*arguments):
+        if not chosen:
+            try:
+                found = compiled(*arguments)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                print(f"torch.compile failed ({type(error).__name__}); the training goes on without it")
+                chosen.append(function)
+                return function(*arguments)
+            chosen.append(compiled)
+            return found
+        return chosen[0](*arguments)
+
+    return call
+
+
+@functools.cache
+def avoid_spaces() -> FilePath | None:
+    """Show PyTorch's C++ build a path without spaces: a link to its folder beside the compiled code.
+
+    The build breaks at a space in the path of the headers and libraries. Returns the link; None
+    where no link is needed.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+    from torch.utils import cpp_extension
+
+    home = FilePath(torch.__file__).resolve().parent
+    if " " not in str(home):
+        return None
+    link = FilePath(cache_dir()) / f"torch-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"
+    if not (link.is_symlink() and link.resolve() == home):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        temporary = link.with_name(f"{link.name}.{os.getpid()}")
+        temporary.symlink_to(home)
+        os.replace(temporary, link)
+    cpp_extension._TORCH_PATH = str(link)
+    cpp_extension.TORCH_LIB_PATH = str(link / "lib")
+    return link
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that tensors free, for the next ones; True if that worked.
+
+    A training step frees and asks again for blocks of up to 70 MB. glibc hands such blocks back to the
+    system, which must fill every new page with zeros: a third of a step's time. Other C libraries
+    are left as they are.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def choose_path(
@@ -98,6 +158,8 @@ def choose_path(
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device == "cuda" else device == "cpu" and _native_bfloat16()
         precision = "bfloat16" if fast else "float32"
+    if device == "cpu":
+        keep_freed_memory()
     obstacle = "" if compiler == "off" else _compiler_obstacle(device)
     if obstacle:
         why.append(obstacle)

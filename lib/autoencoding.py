@@ -9,7 +9,6 @@ variance of a Gaussian decoder, so a small beta is a sharp decoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,9 +92,11 @@ def train_vae(
             loss = loss + objective.features * distance * x[0].numel()
         return loss, squared, kl
 
-    forward = path.compile(forward, schedule.steps)
+    forward = path.compile(forward, schedule.steps * schedule.batch_size)
 
     def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if step < freeze_steps:  # weights and running statistics
+            vae.encoder.body.eval()
         vae.encoder.body.requires_grad_(step >= freeze_steps)
         random = generator(schedule.seed, 3, step)
         rows = schedule.rows(len(data), step).to(path.device)
@@ -186,9 +187,3 @@ def elbo(vae: VAE, images: np.ndarray, path: ComputePath, seed: int = 0) -> dict
 def reconstruct(vae: VAE, images: np.ndarray, path: ComputePath) -> np.ndarray:
     """Decoded posterior means of uint8 images (N, 32, 32, 3)."""
     return decode(vae, encode(vae, images, path)[0], path)
-
-
-def best_of(histories: dict[str, list[dict]], key: str = "heldout_elbo") -> str:
-    """Name of the history that ends with the highest `key`."""
-    last: Callable = lambda h: [row[key] for row in h if key in row][-1]  # noqa: E731
-    return max(histories, key=lambda name: last(histories[name]))

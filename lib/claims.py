@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from lib import runs
+from lib.arms import ARMS
 from lib.evaluation import PAPER_TABLE2
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.runs import InputError
@@ -17,12 +18,6 @@ from lib.settings import ROOT
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
 START, END = "<!-- claims -->", "<!-- /claims -->"
-ARMS = {
-    "none": "before",
-    "continued": "control",
-    "vae_transfer": "after",
-    "vae_winterised": "with counterexamples",
-}
 MEASURES = {  # metric -> (claim, protocol whose row is read)
     "accuracy": ("accuracy, six classes", "heldout"),
     "car_recall": ("summer cars called car", "heldout"),
@@ -118,7 +113,7 @@ def table(figures: Path) -> str:
         "command",
         "time, 2 cores",
         "paper",
-        "ours [95 % interval]: " + " → ".join(ARMS.values()),
+        "ours [95 % interval]: " + " → ".join(arm.label for arm in ARMS.values()),
     ]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -7,15 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from lib import evaluation, runs
+from lib.arms import ARMS
 from lib.settings import ROOT, parse_run
 from lib.testsets import PROTOCOLS, read_answers
-
-ARMS = ("none", "continued", "vae_transfer", "vae_winterised")
-WEIGHTS = {  # arm -> what its classifier's file is called: classifier_<word>.safetensors
-    "continued": "continued",
-    "vae_transfer": "retrained",
-    "vae_winterised": "winterised",
-}
 
 
 def run_rows(profile: str, name: str) -> pd.DataFrame:

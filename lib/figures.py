@@ -11,16 +11,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lib.arms import ARMS
 from lib.runs import atomic_path
 from lib.visdrone import CLASSES
 
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
-ARM_NAMES = {
-    "none": "before",
-    "continued": "control",
-    "vae_transfer": "after:\nVAE cars",
-    "vae_winterised": "and counter-\nexamples",
-}
 GREY = "0.45"
 
 
@@ -276,7 +271,8 @@ def table2(summary: pd.DataFrame, paper: dict, arms: list[str], winter: str, spl
                 axis.plot(
                     [place - 0.3, place + 0.3], [value, value], color=GREY, linestyle="--", linewidth=1.5
                 )
-        axis.set_xticks(range(len(arms)), [ARM_NAMES.get(arm, arm) for arm in arms], fontsize=7)
+        ticks = [ARMS[arm].tick if arm in ARMS else arm for arm in arms]
+        axis.set_xticks(range(len(arms)), ticks, fontsize=7)
         axis.set(title=title, ylabel="%", xlim=(-0.5, len(arms) - 0.3))
         low, high = axis.get_ylim()
         pad = 0.12 * (high - low) + 0.5

@@ -13,10 +13,10 @@ import numpy as np
 from lib.acceleration import ComputePath
 from lib.autoencoding import decode, encode
 from lib.models import VAE
+from lib.runs import InputError
 
 LATENTS = ("posterior", "mixed", "prior")
 CHUNK = 2000
-WAY = (1.0, 2.5)  # of the mean way to winter; chosen on the validation part of the embedded profile
 
 
 class Codes(NamedTuple):
@@ -91,21 +91,37 @@ def generate(
     return made
 
 
+def first(images: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` of the new cars; InputError if there are not as many, or none is asked for."""
+    if not 1 <= count <= len(images):
+        raise InputError("n_synthetic", count, f"1 to {len(images):,}, the new cars that notebook 04 made")
+    return images[:count]
+
+
 def winterise(
-    vae: VAE, images: np.ndarray, winter: np.ndarray, summer: np.ndarray, path: ComputePath, seed: int = 0
+    vae: VAE,
+    images: np.ndarray,
+    winter: np.ndarray,
+    summer: np.ndarray,
+    path: ComputePath,
+    *,
+    way: tuple[float, float] = (1.0, 2.5),
+    seed: int = 0,
 ) -> np.ndarray:
     """Other objects as the autoencoder would show them in winter, uint8 (n, 32, 32, 3).
 
     The way from summer to winter is the difference between the mean codes of the winter cars and of the
-    summer cars. Each image is moved WAY times that way; what the decoder changes is added to
-    the image itself: image + decode(z + way) - decode(z). No winter picture of the other
-    classes is used.
+    summer cars. Each image is moved that way times a number drawn uniformly from `way`; what the decoder
+    changes is added to the image itself: image + decode(z + way) - decode(z). No winter picture of the
+    other classes is used. Raises ValueError if `way` is not two numbers, the smaller first.
     """
+    if len(way) != 2 or not way[0] <= way[1]:
+        raise ValueError(f"way: found {way}, expected two numbers, the smaller first")
     random = np.random.default_rng([seed, 5])
-    way = encode(vae, winter, path)[0].mean(0) - encode(vae, summer, path)[0].mean(0)
+    to_winter = encode(vae, winter, path)[0].mean(0) - encode(vae, summer, path)[0].mean(0)
     codes = encode(vae, images, path)[0]
-    share = random.uniform(*WAY, (len(images), 1)).astype(np.float32)
-    change = decode(vae, codes + share * way, path).astype(np.int16) - decode(vae, codes, path)
+    share = random.uniform(*way, (len(images), 1)).astype(np.float32)
+    change = decode(vae, codes + share * to_winter, path).astype(np.int16) - decode(vae, codes, path)
     return (images + change).clip(0, 255).astype(np.uint8)
 
 

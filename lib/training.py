@@ -222,7 +222,7 @@ def train_classifier(
             scores = model(image_batch(batch))
         return F.cross_entropy(scores.float(), truth), (scores.argmax(1) == truth).float().mean()
 
-    forward = path.compile(forward, schedule.steps)
+    forward = path.compile(forward, schedule.steps * schedule.batch_size)
 
     def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rows = schedule.rows(len(data), step).to(path.device)

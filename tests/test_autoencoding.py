@@ -9,7 +9,6 @@ import torch
 from lib.acceleration import ComputePath
 from lib.autoencoding import (
     Objective,
-    best_of,
     decode,
     divergence,
     elbo,
@@ -136,6 +135,8 @@ def test_frozen_body_keeps_its_weights(images):
     train_vae(vae, images, Schedule(4, 16, 1e-2, 0), path=CPU, objective=Objective(), freeze_steps=4)
     for (name, one), two in zip(vae.encoder.body.named_parameters(), start.parameters(), strict=True):
         assert torch.equal(one, two), name
+    for (name, one), two in zip(vae.encoder.body.named_buffers(), start.buffers(), strict=True):
+        assert torch.equal(one, two), name
     assert not torch.equal(vae.encoder.mu.weight, small().encoder.mu.weight)
     thawed, _ = train(images, freeze_steps=2)
     assert not torch.equal(thawed.encoder.body.stem.weight, start.stem.weight)
@@ -170,11 +171,3 @@ def test_encode_decode_reconstruct(images):
         expected = vae(x, torch.zeros(5, 6))[0].permute(0, 2, 3, 1).numpy() * 255
     assert np.abs(made[:5] - expected).max() <= 0.51
     assert decode(vae, mu[:0], CPU).shape == (0, 32, 32, 3)
-
-
-def test_best_of_reads_the_last_value():
-    histories = {
-        "a": [{"heldout_elbo": 9.0}, {"heldout_elbo": 1.0}, {"loss": 0.0}],
-        "b": [{"heldout_elbo": 0.0}, {"heldout_elbo": 2.0}],
-    }
-    assert best_of(histories) == "b"

@@ -32,7 +32,7 @@ TINY = {  # smaller still than the tiny profile
     } | PLAIN,
     "03_vae_transfer": {"latent_dim": 8, "steps": 150, "batch_size": 8} | PLAIN,
     "04_generation": {"n_synthetic": 40, "judge_width": 8, "judge_passes": 0.5, "batch_size": 32} | PLAIN,
-    "05_retraining": {"steps": 4, "batch_size": 16} | PLAIN,
+    "05_retraining": {"n_synthetic": 40, "steps": 4, "batch_size": 16} | PLAIN,
 }  # fmt: skip
 
 

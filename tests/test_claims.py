@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib import claims, runs
+from lib.arms import ARMS
 from lib.settings import ROOT
 
 
@@ -17,7 +18,7 @@ def summary_row(arm: str, metric: str, protocol: str, mean: float) -> dict:
 def figures(tmp_path):
     rows = [
         summary_row(arm, metric, protocol, 0.5 + 0.01 * k + (0.2 if protocol == "paper" else 0))
-        for k, arm in enumerate(claims.ARMS)
+        for k, arm in enumerate(ARMS)
         for metric in claims.MEASURES
         for protocol in claims.PROTOCOLS
     ]

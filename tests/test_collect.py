@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lib import collect, evaluation, runs
+from lib.arms import ARMS
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, CAR, COLUMNS
 from lib.runs import InputError, MissingStep
 
@@ -47,7 +48,7 @@ def root(tmp_path, monkeypatch):
 def test_columns_and_rows(root):
     table = collect.collect("some", ["seed3", "seed0-sequence"])
     assert tuple(table.columns) == COLUMNS
-    assert table["arm"].unique().tolist() == list(collect.ARMS)
+    assert table["arm"].unique().tolist() == list(ARMS)
     assert set(table["protocol"]) == {"paper", "heldout"}
     assert table[["split", "seed"]].drop_duplicates().to_numpy().tolist() == [["object", 3], ["sequence", 0]]
     assert table["value"].between(0, 1).all() and set(table["winter"]) == {"snow"}

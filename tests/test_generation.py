@@ -6,8 +6,9 @@ import torch
 
 from lib.acceleration import ComputePath
 from lib.autoencoding import decode, encode, reconstruct
-from lib.generation import LATENTS, WAY, draw_codes, generate, interpolate, winterise
+from lib.generation import LATENTS, draw_codes, first, generate, interpolate, winterise
 from lib.models import build_vae
+from lib.runs import InputError
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 
@@ -162,7 +163,21 @@ def test_winterise_adds_what_the_decoder_changes_on_the_way_to_winter(vae, cars)
     assert np.array_equal(made, winterise(vae, cars, winter, summer, CPU, seed=5))
     way = encode(vae, winter, CPU)[0].mean(0) - encode(vae, summer, CPU)[0].mean(0)
     codes = encode(vae, cars, CPU)[0]
-    share = np.random.default_rng([5, 5]).uniform(*WAY, (len(cars), 1)).astype(np.float32)
+    share = np.random.default_rng([5, 5]).uniform(1.0, 2.5, (len(cars), 1)).astype(np.float32)
     moved = decode(vae, codes + share * way, CPU).astype(int) - decode(vae, codes, CPU)
     assert np.abs(moved).max() > 0  # there is a way to go
     assert np.array_equal(made, np.clip(cars + moved, 0, 255))
+
+
+def test_winterise_refuses_a_way_that_is_no_range(vae, cars):
+    for way in ((1.0,), (2.0, 1.0)):
+        with pytest.raises(ValueError, match="way: found"):
+            winterise(vae, cars, cars, cars, CPU, way=way)
+
+
+def test_first_takes_what_was_asked_or_says_what_there_is():
+    images = np.arange(5 * 3072, dtype=np.uint8).reshape(5, 32, 32, 3)
+    assert np.array_equal(first(images, 2), images[:2]) and len(first(images, 5)) == 5
+    for count in (0, 6):
+        with pytest.raises(InputError, match=f"n_synthetic: found {count}, expected 1 to 5"):
+            first(images, count)

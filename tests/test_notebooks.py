@@ -20,7 +20,7 @@ SMALL = {  # on top of the tiny profile: nbval compares only what does not depen
     "02_classifier_training": {"candidates": 1, "passes": 0.3},
     "03_vae_transfer": {"steps": 8, "batch_size": 8},
     "04_generation": {"n_synthetic": 30, "judge_width": 8, "judge_passes": 0.3},
-    "05_retraining": {"steps": 3},
+    "05_retraining": {"n_synthetic": 30, "steps": 3},
 }
 PLAIN = {"compiler": "off", "precision": "float32"}  # fastest for so little work
 CHECKED = "nbval-check-output"

@@ -335,3 +335,44 @@ def test_short_trainings_are_not_compiled():
 
     assert path.compile(function, acceleration.WORTH_COMPILING - 1) is function
     assert CPU.compile(function, 10**6) is function
+
+
+def test_a_failed_compilation_is_said_once_and_the_training_goes_on(monkeypatch, capsys):
+    def broken(*arguments):
+        raise torch._dynamo.exc.BackendCompilerFailed(lambda: None, RuntimeError("no headers"), None)
+
+    monkeypatch.setattr(acceleration.torch, "compile", lambda function, **options: broken)
+    step = ComputePath("cpu", "float32", True, True, 1).compile(lambda x: x + 1, 10**6)
+    assert [step(1), step(2)] == [2, 3]
+    assert capsys.readouterr().out.count("goes on without it") == 1
+
+
+def test_an_error_of_the_function_itself_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(acceleration.torch, "compile", lambda function, **options: function)
+    step = ComputePath("cpu", "float32", True, True, 1).compile(lambda x: 1 / x, 10**6)
+    with pytest.raises(ZeroDivisionError):
+        step(0)
+
+
+def test_a_path_with_a_space_gets_a_link_without(monkeypatch, tmp_path):
+    from torch._inductor.runtime import cache_dir_utils
+    from torch.utils import cpp_extension
+
+    home = tmp_path / "with space" / "torch"
+    home.mkdir(parents=True)
+    monkeypatch.setattr(cache_dir_utils, "cache_dir", lambda: str(tmp_path / "cache"))
+    for name in ("_TORCH_PATH", "TORCH_LIB_PATH"):
+        monkeypatch.setattr(cpp_extension, name, "unchanged")
+    monkeypatch.setattr(torch, "__file__", str(home / "__init__.py"))
+    for _ in range(2):
+        link = acceleration.avoid_spaces.__wrapped__()
+        assert link.resolve() == home and " " not in link.name and link.parent == tmp_path / "cache"
+    assert cpp_extension._TORCH_PATH == str(link) and cpp_extension.TORCH_LIB_PATH == str(link / "lib")
+    monkeypatch.setattr(torch, "__file__", str(tmp_path / "torch" / "__init__.py"))
+    assert acceleration.avoid_spaces.__wrapped__() is None
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    import platform
+
+    assert acceleration.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
