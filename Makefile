@@ -9,6 +9,7 @@ JOBS    ?= all
 FOLDER  ?= data/visdrone
 SETS    ?= train val test-dev
 ARGS    ?=
+QUICK   ?=
 
 VENV := .venv/bin/python
 
@@ -19,7 +20,7 @@ export PYTHONPATH := $(CURDIR)
 OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDIR)/.cache/jupyter" \
       IPYTHONDIR="$(CURDIR)/.cache/ipython" XDG_CACHE_HOME="$(CURDIR)/.cache" MPLBACKEND=
 
-.PHONY: help reproduce test lint notebook data publish verify lock clean
+.PHONY: help reproduce test lint notebook data publish verify bench lock clean
 
 help: ## this list
 	@echo "make TARGET [NAME=VALUE ...]"
@@ -49,17 +50,27 @@ publish: .venv/.installed ## refresh the committed figures, numbers and notebook
 verify: .venv/.installed ## compare the run of PROFILE with the committed numbers
 	@$(OWN) $(VENV) -m lib.verify "$(PROFILE)" $(ARGS)
 
-lock: .venv/.installed ## renew requirements.txt, the lock of pyproject.toml
+bench: .venv/.installed ## speed beside eager PyTorch, Keras and the usual recipe -> figures/bench.json; QUICK=1: shorter
+	@$(MAKE) --no-print-directory .venv-bench/.installed || \
+	  echo "make bench: no .venv-bench; what needs Keras or split-folders stays empty in the table" >&2
+	@$(OWN) $(VENV) -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
+
+lock: .venv/.installed ## renew requirements.txt, the lock of pyproject.toml, and that of benchmarks/
 	@$(VENV) -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --python-version 3.11 pyproject.toml --output-file .venv/lock.txt
 	@{ echo "# The lock of pyproject.toml: Linux (x86-64, arm64), macOS 14 (Apple silicon), Python 3.11 or newer."; \
 	   echo "# Renew it with: make lock"; cat .venv/lock.txt; } > .venv/lock.new
 	@mv .venv/lock.new requirements.txt
-	@echo "requirements.txt renewed; the next target installs it"
+	@$(VENV) -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --python-version 3.11 benchmarks/requirements.in --output-file .venv/bench.txt
+	@{ echo "# The lock of benchmarks/requirements.in, for the same machines. Renew it with: make lock"; \
+	   cat .venv/bench.txt; } > .venv/lock.new
+	@mv .venv/lock.new benchmarks/requirements.txt
+	@echo "requirements.txt and benchmarks/requirements.txt renewed; the next target installs them"
 
-clean: ## remove .venv, caches and the run of PROFILE; data and the runs of other profiles stay
+clean: ## remove .venv, .venv-bench, caches and the run of PROFILE; data and the runs of other profiles stay
 	@case "$(PROFILE)" in ""|.*|*/*) echo "make clean: PROFILE is '$(PROFILE)', expected a profile's name" >&2; exit 2;; esac
-	rm -rf .venv .cache .snakemake .pytest_cache .ruff_cache "runs/$(PROFILE)"
+	rm -rf .venv .venv-bench .cache .snakemake .pytest_cache .ruff_cache "runs/$(PROFILE)"
 	find . -name __pycache__ -type d -not -path "./data/*" -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted set-up is taken up again. uv comes at the version and with the
@@ -77,3 +88,12 @@ clean: ## remove .venv, caches and the run of PROFILE; data and the runs of othe
 	  PYTHONPATH= UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-300}" $(VENV) -m uv pip install $$quiet \
 	  --python $(VENV) --require-hashes -r requirements.txt
 	@touch .venv/.installed
+
+# TensorFlow and what it needs stay out of .venv: nothing but `make bench` uses them.
+.venv-bench/.installed: benchmarks/requirements.txt | .venv/.installed
+	@echo "Setting up .venv-bench (TensorFlow, for the comparison only) ..." >&2
+	@$(VENV) -m uv venv --quiet --allow-existing --python $(VENV) .venv-bench
+	@if [ -t 2 ]; then quiet=; else quiet=--quiet; fi; \
+	  PYTHONPATH= UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-300}" $(VENV) -m uv pip install $$quiet \
+	  --python .venv-bench/bin/python --require-hashes -r benchmarks/requirements.txt
+	@touch .venv-bench/.installed

@@ -126,6 +126,8 @@ def test_third_party_imports_are_direct_dependencies():
                 continue
             for name in names:
                 found = name.split(".")[0]
+                if path.name == "keras_networks.py" and found in ("keras", "tensorflow"):
+                    continue  # runs in .venv-bench, from the lock of benchmarks/requirements.in
                 assert found in known, f"{path}:{node.lineno}: {found} is no direct dependency"
 
 
