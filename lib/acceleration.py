@@ -18,7 +18,7 @@ from pathlib import Path as FilePath
 
 import torch
 
-WORTH_COMPILING = 100_000  # images of a training under which compiling costs more time than it saves
+WORTH_COMPILING = 400_000  # images of a training under which compiling costs more time than it saves
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
 
 

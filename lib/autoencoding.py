@@ -113,12 +113,14 @@ def train_vae(
             if name != "kl_per_dimension"
         }
 
+    seen = body.state_dict().values() if body is not None else ()
     history = fit(
         vae,
         batch_loss,
         schedule,
         path=path,
         checkpoint=checkpoint,
+        settings=(images, objective, freeze_steps, path, *(t.cpu().numpy() for t in seen)),
         title=title,
         after=after if heldout is not None else None,
         after_every=measure_every or schedule.steps,

@@ -24,12 +24,16 @@ BLOCK = 500  # crops in memory at a time
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
-    """Image files under a folder, sub-folders included, in the order of their paths; InputError if none."""
+    """Image files under a folder, sub-folders included, in the order of their paths; InputError if none.
+
+    Hidden ones are no data: macOS puts a `._x.jpg` beside the x.jpg that it copies.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of crops")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    images = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS}
+    seen = [below for below in found if not any(part.startswith(".") for part in below.parts)]
+    images = [found[below] for below in sorted(seen, key=Path.as_posix) if found[below].is_file()]
     if not images:
         raise InputError(folder, "no images", f"files that end in {', '.join(sorted(ENDINGS))}")
     return images

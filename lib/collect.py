@@ -12,11 +12,16 @@ from lib.settings import ROOT, parse_run
 from lib.testsets import PROTOCOLS, read_answers
 
 
+def _command(profile: str, name: str) -> str:
+    """What makes the files of a run."""
+    return f"make reproduce PROFILE={profile} SEEDS={parse_run(name)[1]}"
+
+
 def run_rows(profile: str, name: str) -> pd.DataFrame:
     """Every measurement of one run, from the answers that notebooks 02 and 05 kept."""
     split, seed = parse_run(name)
     folder = ROOT / "runs" / profile / name
-    command = f"make reproduce PROFILE={profile} SEEDS={seed}"
+    command = _command(profile, name)
     about = runs.read_json(runs.require(folder / "metrics/data.json", command))
     made = runs.read_json(runs.require(folder / "metrics/retraining.json", command))
     tables = []
@@ -34,6 +39,7 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
                 {protocol: found[key] for protocol, key in PROTOCOLS.items()},
                 found["winter_noncars"],
                 about["winter"],
+                noncars=evaluation.noncars_winter(about),
             )
         )
     return pd.concat(tables, ignore_index=True)
@@ -47,10 +53,14 @@ def collect(profile: str, names: list[str]) -> pd.DataFrame:
 
 
 def over_runs(profile: str, names: list[str], file: str, *keys: str) -> list:
-    """One value of a metrics file for every run, for example ("generation", "sharpness_ratio")."""
+    """One value of a metrics file for every run, for example ("generation", "sharpness_ratio").
+
+    Raises MissingStep for a file that is not there; without keys, the whole content.
+    """
     found = []
     for name in names:
-        value = runs.read_json(ROOT / "runs" / profile / name / "metrics" / f"{file}.json")
+        path = ROOT / "runs" / profile / name / "metrics" / f"{file}.json"
+        value = runs.read_json(runs.require(path, _command(profile, name)))
         for key in keys:
             value = value[key]
         found.append(value)
@@ -63,9 +73,10 @@ def summary_folder(profile: str) -> Path:
 
 
 def leak(summary: pd.DataFrame) -> pd.DataFrame:
-    """Winter-car recall by protocol, and paper minus held-out, for each arm and split."""
+    """Winter-car recall by protocol, and paper minus held-out, for each split, arm and winter."""
     recall = summary[summary["metric"] == "winter_car_recall"]
-    wide = recall.pivot_table(index=["split", "arm"], columns="protocol", values="mean").reset_index()
+    setting = ["split", "arm", "winter"]
+    wide = recall.pivot_table(index=setting, columns="protocol", values="mean").reset_index()
     wide["paper_minus_heldout"] = wide["paper"] - wide["heldout"]
     wide.columns.name = None
     return wide

@@ -31,6 +31,7 @@ from PIL import Image
 from lib.runs import InputError, atomic_path, progress, read_array, read_json, write_json, write_table
 from lib.visdrone import CLASSES, SETS, Objects
 
+FILES = ("store.json", "crops.npy", "crops.csv")  # of every store
 VERSION = 1  # a change of the pixels that this file makes gets a new number, so old stores are cut again
 SIZE = 32
 PATCH = 96  # what snow sees: the object with half a box around it on each side
@@ -61,15 +62,18 @@ class CropStore:
         return len(self.table)
 
 
-def read_frame(path: str | os.PathLike) -> np.ndarray:
-    """Decode a frame to RGB uint8 (height, width, 3), without turning it by its EXIF tag.
+def load_frame(path: str | os.PathLike) -> Image.Image:
+    """Decode a frame to an RGB image, without turning it by its EXIF tag.
 
     A file that is no image, or whose data end too early, is an InputError: decoders that
     fill the missing part with grey would put grey crops in the store.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            if image.mode != "RGB":
+                return image.convert("RGB")
+            image.load()
+            return image
     except FileNotFoundError:
         raise InputError(path, "no such file", "a frame") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -77,16 +81,21 @@ def read_frame(path: str | os.PathLike) -> np.ndarray:
         raise InputError(path, f"a corrupt image ({reason})", "a complete JPEG or PNG") from None
 
 
+def read_frame(path: str | os.PathLike) -> np.ndarray:
+    """A frame as RGB uint8 (height, width, 3); InputError as `load_frame`."""
+    return np.asarray(load_frame(path))
+
+
 def resize(image: np.ndarray, size: int, box=None, resample=RESAMPLE) -> np.ndarray:
     """Resize uint8 (h, w, 3), or its part `box` (left, top, right, bottom; pixels), to (size, size, 3)."""
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((size, size), resample, box=box))
 
 
-def clip_box(box: tuple[int, int, int, int], frame: np.ndarray) -> tuple[int, int, int, int] | None:
-    """(x, y, width, height) -> left, top, right, bottom within the frame; None if nothing is left."""
+def clip_box(box: tuple[int, ...], frame_size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """(x, y, width, height) -> left, top, right, bottom within (width, height); None if nothing is left."""
     x, y, width, height = box
     left, top = max(x, 0), max(y, 0)
-    right, bottom = min(x + width, frame.shape[1]), min(y + height, frame.shape[0])
+    right, bottom = min(x + width, frame_size[0]), min(y + height, frame_size[1])
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
@@ -142,18 +151,18 @@ def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
     An InputError comes back as its parts because it does not survive the way between processes.
     """
     try:
-        pixels = read_frame(frame.path)
+        image = load_frame(frame.path)
     except InputError as error:
         return error.where, error.found, error.expected
     crops = np.empty((len(frame.rows), size, size, 3), np.uint8)
     winter = np.empty_like(crops) if snow else None
+    pixels = np.asarray(image) if snow else None  # a copy of the frame, which cutting alone does without
     for i, (line, x, y, width, height, label) in enumerate(frame.rows.tolist()):
-        corners = clip_box((x, y, width, height), pixels)
+        corners = clip_box((x, y, width, height), image.size)
         if corners is None:
             found = f"a box wholly outside (annotation line {line}: x {x}, y {y}, {width} x {height})"
-            return frame.path, found, f"a box in this frame of {pixels.shape[1]} x {pixels.shape[0]}"
-        left, top, right, bottom = corners
-        crops[i] = resize(pixels[top:bottom, left:right], size)
+            return frame.path, found, f"a box in this frame of {image.width} x {image.height}"
+        crops[i] = np.asarray(image.crop(corners).resize((size, size), RESAMPLE))
         if snow:
             rng = object_rng(snow_seed, frame.set_name, frame.name, line)
             winter[i] = winter_crop(pixels, corners, snow, rng, width / height, label, size)
@@ -296,7 +305,7 @@ def cut_crops(
 def open_store(folder: str | os.PathLike) -> CropStore:
     """Open a crop store; InputError if it is missing, incomplete, or its files disagree."""
     folder = Path(folder)
-    for name in ("store.json", "crops.npy", "crops.csv"):
+    for name in FILES:
         if not (folder / name).is_file():
             raise InputError(folder / name, "no such file", "a complete crop store")
     info = read_json(folder / "store.json")

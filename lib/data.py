@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib.crops import CropStore, cut_crops, open_store
-from lib.download import download
-from lib.runs import InputError
+from lib.crops import FILES, CropStore, cut_crops, open_store
+from lib.download import FOLDER, count_files, download
+from lib.runs import InputError, require
 from lib.scenes import draw_scenes
-from lib.settings import ROOT, Run
+from lib.settings import DATA, ROOT, Run
 from lib.snow import snow
-from lib.visdrone import SETS, Objects, read_objects, visdrone_folder
+from lib.visdrone import OFFICIAL, SETS, Objects, read_objects, sets_folder
 from lib.winter import open_winter
 
 SOURCES = ("scenes", "visdrone")
@@ -30,9 +30,10 @@ def find_objects(
     """Draw the scenes, or find VisDrone-DET, and read every annotation.
 
     source "scenes" draws into the profile's folder (once). source "visdrone" takes
-    `folder`; if that is empty the folder under DRONE_DATA, then `data/visdrone`, and
-    downloads `sets` there if nothing is found anywhere. Raises InputError for another
-    source, a named folder that does not exist, and faulty annotations.
+    `folder` as it is; if that is empty, the folder under DRONE_DATA as it is if one of
+    `sets` is there; else `data/visdrone`, where those of `sets` that are not there are
+    downloaded. Raises InputError for another source, a named folder that does not exist,
+    and faulty annotations; what `download` raises.
     """
     if source not in SOURCES:
         raise InputError("source", repr(source), f"one of {', '.join(SOURCES)}")
@@ -43,10 +44,17 @@ def find_objects(
     elif folder:
         place = ROOT / Path(folder).expanduser()
     else:
-        place = visdrone_folder() or ROOT / "data" / "visdrone"
-        if not place.is_dir():
+        place, own = sets_folder(sets, ROOT / FOLDER)
+        if not own and not all(_complete(place, name) for name in sets):
             download(place, sets=sets)
-    return read_objects(place, rows, minimum_side, sets=SETS if source == "scenes" else sets)
+    objects = read_objects(place, rows, minimum_side, sets=SETS if source == "scenes" else sets)
+    if source == "visdrone" and (absent := [name for name in sets if name not in objects.frames]):
+        print(f"not in the data folder, and left out: {', '.join(absent)}")
+    return objects
+
+
+def _complete(place: Path, name: str) -> bool:
+    return name in SETS and count_files(place / OFFICIAL.format(name)) == (SETS[name], SETS[name])
 
 
 def cut(run: Run, objects: Objects, winter_source: str) -> CropStore:
@@ -60,16 +68,35 @@ def cut(run: Run, objects: Objects, winter_source: str) -> CropStore:
     return cut_crops(objects, run.shared / "crops", snow=snow)
 
 
-def cut_winter(run: Run, winter_source: str, folder: str, boxes: str) -> CropStore | None:
-    """The user's own winter crops as a store; None for simulated winter."""
+def cut_winter(
+    run: Run, winter_source: str, folder: str, boxes: str, classes: list[str] | None = None
+) -> CropStore | None:
+    """The user's own winter crops as a store; None for simulated winter.
+
+    classes: names of the classes in YOLO label files by number; without them they are read
+    from a file beside the frames (`lib.yolo.class_names`). Raises InputError: no folder, a
+    class that is no text, and what `open_winter` raises.
+    """
     if winter_source == "simulated":
         return None
     if not folder:
         raise InputError("winter_folder", "nothing", f"the folder of your winter {winter_source}")
-    return open_winter(winter_source, ROOT / Path(folder).expanduser(), run.shared / "winter", boxes=boxes)
+    for name in classes or []:
+        if not isinstance(name, str):  # YAML takes a bare `no` for a truth value
+            raise InputError("winter_classes", repr(name), "the name of a class, in quotes")
+    place = ROOT / Path(folder).expanduser()
+    return open_winter(winter_source, place, run.shared / "winter", boxes=boxes, names=classes)
 
 
 def open_stores(run: Run, winter: str) -> tuple[CropStore, CropStore | None]:
-    """What notebook 01 cut: the crop store and, if there is one, the user's winter store."""
-    own = None if winter == WINTER_NAMES["simulated"] else open_store(run.shared / "winter")
-    return open_store(run.shared / "crops"), own
+    """What notebook 01 cut: the crop store and, if there is one, the user's winter store.
+
+    Raises MissingStep, with the command that cuts them again, for a store that is not there.
+    """
+    names = ["crops"] if winter == WINTER_NAMES["simulated"] else ["crops", "winter"]
+    for name in names:
+        for file in FILES:
+            # not `make reproduce`: it looks at the run's files, not at the stores that all runs share
+            require(run.shared / name / file, run.stage(DATA))
+    stores = [open_store(run.shared / name) for name in names]
+    return stores[0], stores[1] if len(stores) > 1 else None

@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from lib.runs import InputError
+from lib.runs import InputError, naming
 from lib.visdrone import OFFICIAL, SETS
 
 BASE = "https://github.com/ultralytics/assets/releases/download/v0.0.0/"
@@ -42,9 +42,12 @@ MOST_GROWTH, SPARE = 20, 1 << 20
 
 
 def count_files(set_folder: Path) -> tuple[int, int]:
-    """Return (frames, annotations): the .jpg in images/ and the .txt in annotations/."""
-    frames = sum(1 for _ in set_folder.glob("images/*.jpg"))
-    return frames, sum(1 for _ in set_folder.glob("annotations/*.txt"))
+    """Return (frames, annotations): the .jpg in images/ and the .txt in annotations/, no hidden files."""
+    frames, annotations = (
+        sum(1 for path in set_folder.glob(pattern) if not path.name.startswith("."))
+        for pattern in ("images/*.jpg", "annotations/*.txt")
+    )
+    return frames, annotations
 
 
 def download(
@@ -78,8 +81,8 @@ def download(
                 fetch(base.rstrip("/") + "/" + archive.name, archive, tries, pause, timeout)
             try:
                 unpack(archive, target, counts[name])
-            except InputError:
-                if not own:
+            except InputError as error:
+                if not own and not isinstance(error, OSError):
                     archive.unlink(missing_ok=True)  # whole but wrong: going on with it would not help
                 raise
             if not own:
@@ -108,7 +111,7 @@ def fetch(url: str, target: Path, tries: int = 5, pause: float = 1.0, timeout: f
     if not url.startswith(("http://", "https://")):
         raise InputError(url, "no web address", "http:// or https://")
     part = target.with_name(target.name + ".part")
-    with open(part, "ab") as file:
+    with naming(part), open(part, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -217,7 +220,7 @@ def unpack(archive: Path, target: Path, expected: int) -> None:
         _check_space(archive.parent, size)
         scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        with _bar(f"unpacking {archive.name}", size) as bar:
+        with naming(target), _bar(f"unpacking {archive.name}", size) as bar:
             for member, path in members:
                 _write_member(bundle, member, scratch / path, archive)
                 bar.update(member.file_size)

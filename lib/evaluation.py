@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from lib.arms import ARMS
 from lib.intervals import DRAWS, Measure, over_seeds, ratio_over_seeds, share
 from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
 from lib.intervals import wilson as wilson
@@ -28,6 +29,8 @@ PROTOCOLS = ("paper", "heldout")
 SPLITS = ("object", "sequence")
 ARMS_WITHOUT_SAMPLES = ("none", "continued", "winter", "oversampled", "classic")  # n_synthetic is 0
 CONTROL, BEFORE = "continued", "none"
+SIMULATED = "simulated winter"  # the label of every number that drawn snow made, as in data.WINTER_NAMES
+NONCARS = "winter_noncar_called_car"  # may be of another winter than the cars, see `noncars_winter`
 COLUMNS = (
     "arm", "protocol", "split", "n_winter", "n_synthetic", "seed", "metric",
     "value", "low", "high", "numerator", "denominator", "winter",
@@ -45,6 +48,15 @@ PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the p
     ("winter_car_recall", "paper"): (71.2, 92.4),
     ("accuracy", None): (92.2, None),
 }
+LINES = (  # of Table 2: metric, protocol (None: both have the same), title
+    ("car_recall", None, "Summer cars: recall"),
+    ("winter_car_recall", "heldout", "Winter cars ({winter}): recall, held out"),
+    ("winter_car_recall", "paper", "Winter cars ({winter}): recall, protocol paper (leaky)"),
+    ("car_precision", None, "Summer cars: precision"),
+    ("noncar_called_car", None, "Non-cars called car, summer"),
+    (NONCARS, None, "Non-cars called car, winter ({winter})"),
+    ("accuracy", None, "Overall accuracy, six classes"),
+)
 
 
 class Answers(NamedTuple):
@@ -109,6 +121,25 @@ def winter_measures(cars: Answers, noncars: Answers, draws: int = DRAWS, seed: i
     }
 
 
+def noncars_winter(about: Mapping) -> str:
+    """Where a run's winter non-cars are from; `about` is its metrics/data.json.
+
+    A user's own winter pictures may hold cars alone: then drawn snow serves for the other classes.
+    """
+    return about["winter"] if about["noncar_source"] == "own" else SIMULATED
+
+
+def titles(about: Mapping) -> dict[str, str]:
+    """What each metric of LINES is called in a run (held out); `about` is its metrics/data.json."""
+    return {metric: title.format(winter=noncars_winter(about) if metric == NONCARS else about["winter"])
+            for metric, protocol, title in LINES if protocol != "paper"}
+
+
+def winter_of(rows: pd.DataFrame, metric: str) -> str:
+    """The winter that a metric of a table or summary was measured in."""
+    return " and ".join(sorted(set(rows.loc[rows["metric"] == metric, "winter"])))
+
+
 def confusion_matrix(labels, predictions) -> pd.DataFrame:
     """Counts (6, 6), named by class: a row is the true class, a column the answer."""
     checked = answers(labels, predictions)
@@ -119,25 +150,33 @@ def confusion_matrix(labels, predictions) -> pd.DataFrame:
 
 
 def table2_rows(arm: str, protocol: str, split: str, n_winter: int, n_synthetic: int, seed: int,
-                metrics: Mapping[str, Measure], winter: str = "simulated winter") -> pd.DataFrame:
-    """One arm's measures as rows of the tidy table (COLUMNS). `winter`: where the winter crops are from."""
-    rows = [(arm, protocol, split, n_winter, n_synthetic, seed, name, *measure, winter)
+                metrics: Mapping[str, Measure], winter: str = SIMULATED,
+                noncars: str | None = None) -> pd.DataFrame:
+    """One arm's measures as rows of the tidy table (COLUMNS).
+
+    `winter`: where the winter crops are from; `noncars`: the same of those of the other classes,
+    if they are from somewhere else.
+    """
+    rows = [(arm, protocol, split, n_winter, n_synthetic, seed, name, *measure,
+             noncars if noncars and name == NONCARS else winter)
             for name, measure in metrics.items()]
     return check_table2(pd.DataFrame(rows, columns=COLUMNS), f"arm {arm}")
 
 
 def predictions_to_rows(arm: str, split: str, n_winter: int, n_synthetic: int, seed: int, summer: Answers,
                         winter_cars: Mapping[str, Answers], winter_noncars: Answers,
-                        winter: str = "simulated winter", draws: int = DRAWS) -> pd.DataFrame:
+                        winter: str = SIMULATED, draws: int = DRAWS,
+                        noncars: str | None = None) -> pd.DataFrame:
     """Everything that Table 2 says of one classifier: one row a measure and protocol.
 
     `winter_cars`: protocol -> answers. The summer test set and the winter non-cars are the
     same in both protocols, so their measures are repeated: each protocol's rows are complete.
+    `winter`, `noncars` as in `table2_rows`.
     """
     shared = summer_measures(summer, draws, seed)
     return pd.concat(
         [table2_rows(arm, protocol, split, n_winter, n_synthetic, seed,
-                     winter_measures(cars, winter_noncars, draws, seed) | shared, winter)
+                     winter_measures(cars, winter_noncars, draws, seed) | shared, winter, noncars)
          for protocol, cars in winter_cars.items()], ignore_index=True,
     )  # fmt: skip
 
@@ -272,23 +311,32 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
     `better` needs a higher mean winter_car_recall than `against` ("continued": the gain that
     training alone does not give, or "none") and all three guards of LIMITS. Numbers are paired
     differences; `clear`: the interval over seeds excludes 0 (None for fewer than two seeds).
-    Entries without a partner in `against` have better = None.
+    Entries without a partner in `against` have better = None. `winter` and `winter_noncars` say
+    where the crops are from; of non-cars from two places (it may depend on the seed) the one that
+    moved further counts. Raises InputError for winter cars from two places.
     """
     name = {CONTROL: "difference", BEFORE: "change"}[against]
-    setting = [column for column in GROUP if column != "metric"]
+    setting = [column for column in GROUP if column not in ("metric", "winter")]
     entries = []
     for key, group in summary[~summary["arm"].isin([CONTROL, BEFORE])].groupby(setting, sort=True):
-        row = {item["metric"]: item for item in records(group)}
-        gain = row.get("winter_car_recall", {})
+        row: dict[str, list[dict]] = {}
+        for item in records(group):
+            row.setdefault(item["metric"], []).append(item)
+        if len(row.get("winter_car_recall", [])) > 1:
+            sources = winter_of(group, "winter_car_recall")
+            raise InputError("summary", f"winter cars of {sources}", "one source")
+        gain = row.get("winter_car_recall", [{}])[0]
         guards = {}
         for metric, limit in LIMITS.items():
-            moved = row.get(metric, {}).get(name)
+            every = [item[name] for item in row.get(metric, [])]
+            moved = None if not every or None in every else max(every, key=lambda x: x * np.sign(limit))
             # a hair of slack: 0.12 - 0.10 is 0.01999... or 0.02000...1 by rounding alone
             kept = None if moved is None else bool(moved * np.sign(limit) <= abs(limit) + 1e-9)
             guards[metric] = {"moved": moved, "limit": limit, "kept": kept}
         low, moved = gain.get(f"{name}_low"), gain.get(name)
         known = moved is not None and all(guard["kept"] is not None for guard in guards.values())
         entries.append(dict(zip(setting, key, strict=True)) | {
+            "winter": winter_of(group, "winter_car_recall"), "winter_noncars": winter_of(group, NONCARS),
             "against": against, "pairs": gain.get(f"{name}_pairs", 0), "gain": moved,
             "gain_low": low, "gain_high": gain.get(f"{name}_high"), "clear": None if low is None else low > 0,
             "guards": guards, "closed_gap": gain.get("closed_gap"),
@@ -297,52 +345,84 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
     return entries
 
 
-def _cell(summary: pd.DataFrame, arm: str, where: Mapping) -> str:
-    """'71.2 [68.0, 74.3]' in percent, or a dash; a lone baseline may have another n_winter (last key)."""
-    chosen = summary[summary["arm"] == arm]
-    for column, value in where.items():
-        narrowed = chosen[chosen[column] == value]
-        if column != "n_winter" or len(narrowed) or len(chosen) > 1:
-            chosen = narrowed
+def arms_of(summary: pd.DataFrame) -> list[str]:
+    """Arms of a summary in the order of Table 2, then others by name."""
+    found = set(summary["arm"])
+    return [arm for arm in ARMS if arm in found] + sorted(found - ARMS.keys())
+
+
+def table2_settings(summary: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """(split, n_winter, n_synthetic) of each Table 2 in a summary; a baseline alone makes none of its own."""
+    with_samples = summary[~summary["arm"].isin(ARMS_WITHOUT_SAMPLES)]
+    chosen = with_samples if len(with_samples) else summary
+    keys = chosen[["split", "n_winter", "n_synthetic"]].drop_duplicates()
+    return sorted((row.split, int(row.n_winter), int(row.n_synthetic)) for row in keys.itertuples())
+
+
+def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
+    """'71.2 [68.0, 74.3]' in percent, or a dash; a baseline's only row may have another n_winter."""
+    rows = rows[rows["arm"] == arm]
+    baseline = arm in ARMS_WITHOUT_SAMPLES
+    chosen = rows[(rows["n_winter"] == n_winter) & (baseline | (rows["n_synthetic"] == n_synthetic))]
+    if baseline and not len(chosen) and len(rows) == 1:
+        chosen = rows
     if len(chosen) != 1:
         return "–"
     row = chosen.iloc[0]
     return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
-def table2_markdown(summary: pd.DataFrame, arm: str = "vae_transfer", paper: Mapping = PAPER_TABLE2) -> str:
-    """Table 2 beside the paper's, as Markdown, in percent; one for each split, winter source and numbers."""
+def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
+                 arms: Sequence[str]) -> list[tuple[str, str, str | None, list[str]]]:
+    """Table 2 of one setting: (title, metric, protocol, one cell an arm) by LINES, a line for each winter."""
+    split, *numbers = setting
+    at_split = summary[summary["split"] == split]
+    lines = []
+    for metric, protocol, title in LINES:
+        # what is the same in both protocols: take either
+        at = protocol or ("heldout" if "heldout" in set(at_split["protocol"]) else "paper")
+        rows = at_split[(at_split["metric"] == metric) & (at_split["protocol"] == at)]
+        for winter in sorted(set(rows["winter"])) or ["not measured"]:
+            cells = [_cell(rows[rows["winter"] == winter], arm, *numbers) for arm in arms]
+            lines.append((title.format(winter=winter), metric, protocol, cells))
+    return lines
 
-    def old(metric, protocol):
-        return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]
 
+def seeds_text(summary: pd.DataFrame, split: str) -> str:
+    """What the intervals of a split are."""
+    seeds = int(summary.loc[summary["split"] == split, "n_seeds"].max())
+    if seeds > 1:
+        return f"means of {seeds} seeds, 95 % intervals over seeds"
+    return "one seed, 95 % intervals within it"
+
+
+def paper_numbers(metric: str, protocol: str | None, paper: Mapping = PAPER_TABLE2) -> list[str]:
+    """The paper's numbers before and after, in percent; a dash where it gives none."""
+    return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]
+
+
+def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, frames: str = "",
+                    paper: Mapping = PAPER_TABLE2) -> str:
+    """Table 2 beside the paper's, as Markdown, in percent: one for each split (and numbers), arms as columns.
+
+    `arms`: all of the summary unless given; `frames`: what the data are, such as "VisDrone-DET,
+    val 456 of 548 frames". Raises InputError for an arm without rows.
+    """
+    known = arms_of(summary)
+    arms = known if arms is None else list(arms)
+    if missing := [arm for arm in arms if arm not in known]:
+        raise InputError("table 2", f"no rows of arm {', '.join(missing)}", f"some of {', '.join(known)}")
+    ours = [f"{ARMS[arm].label} ({arm})" if arm in ARMS else arm for arm in arms]
+    head = ["", "paper before", "paper after", *ours]
     parts = []
-    for key, group in summary[summary["arm"] == arm].groupby(["split", "winter", "n_winter", "n_synthetic"]):
-        split, winter, n_winter, n_synthetic = key
-        lines = [
-            ("Summer cars: recall", "car_recall", None),
-            (f"Winter cars ({winter}): recall, protocol heldout", "winter_car_recall", "heldout"),
-            (f"Winter cars ({winter}): recall, protocol paper", "winter_car_recall", "paper"),
-            ("Summer cars: precision", "car_precision", None),
-            ("Non-cars called car, summer", "noncar_called_car", None),
-            (f"Non-cars called car, winter ({winter})", "winter_noncar_called_car", None),
-            ("Overall accuracy, six classes", "accuracy", None),
-        ]
-        seeds = int(group["n_seeds"].max())
-        kind = f"means of {seeds} seeds, 95 % intervals over seeds"
-        kind = kind if seeds > 1 else "one seed, 95 % intervals within it"
-        parts.append(f"Split by {split}; {n_winter} winter cars, {n_synthetic} synthetic; percent; {kind}.\n")
-        ours = f"before ({BEFORE}) | control ({CONTROL}) | after ({arm})"
-        parts.append(f"| | paper, before | paper, after | {ours} |")
-        parts.append("| --- | --- | --- | --- | --- | --- |")
-        for title, metric, protocol in lines:
-            # a summer measure is the same in both protocols: take either
-            at = protocol or ("heldout" if "heldout" in set(group["protocol"]) else "paper")
-            where = dict(protocol=at, split=split, winter=winter, metric=metric, n_winter=n_winter)
-            cells = old(metric, protocol) + [_cell(summary, name, where) for name in (BEFORE, CONTROL)]
-            cells.append(_cell(group, arm, where))
-            parts.append(f"| {title} | " + " | ".join(cells) + " |")
+    for setting in table2_settings(summary[summary["arm"].isin(arms)]):
+        split, n_winter, n_synthetic = setting
+        data = f"{frames}; " if frames else ""
+        parts.append(f"Split by {split}; {data}{n_winter} winter cars, {n_synthetic} synthetic; percent; "
+                     f"{seeds_text(summary, split)}.\n")  # fmt: skip
+        parts.append("| " + " | ".join(head) + " |")
+        parts.append("| " + " | ".join(["---"] * len(head)) + " |")
+        for title, metric, protocol, cells in table2_lines(summary, setting, arms):
+            parts.append("| " + " | ".join([title, *paper_numbers(metric, protocol, paper), *cells]) + " |")
         parts.append("")
-    if not parts:
-        raise InputError("table 2", f"no rows of arm {arm}", f"one of {', '.join(sorted(set(summary.arm)))}")
     return "\n".join(parts)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lib.arms import ARMS
+from lib.evaluation import NONCARS, winter_of
 from lib.runs import atomic_path
 from lib.visdrone import CLASSES
 
@@ -216,11 +217,11 @@ def latent_use(kl_per_dimension: list[float]) -> Figure:
     return figure
 
 
-def distances(new: np.ndarray, real: np.ndarray, threshold: float) -> Figure:
-    """Distance to the nearest training image: of the samples, and of held-out real cars."""
+def distances(new: np.ndarray, heldout: np.ndarray, threshold: float, winter: str) -> Figure:
+    """Distance to the nearest training image: of the samples, and of held-out cars in `winter`."""
     figure, axis = plt.subplots(figsize=(7, 2.4))
-    top = float(np.quantile(np.concatenate([new, real]), 0.995))
-    for values, name in ((new, "samples"), (real, "held-out real winter cars")):
+    top = float(np.quantile(np.concatenate([new, heldout]), 0.995))
+    for values, name in ((new, "samples"), (heldout, f"held-out cars ({winter})")):
         sns.histplot(
             x=np.clip(values, 0, top),
             bins=np.linspace(0, top, 50),
@@ -230,19 +231,26 @@ def distances(new: np.ndarray, real: np.ndarray, threshold: float) -> Figure:
             ax=axis,
         )
     axis.axvline(threshold, color="black", linestyle=":", label="a copy is nearer than this")
-    axis.set(xlabel="RMS difference to the nearest training image (0..255)", title="New, or a copy?")
+    axis.set(
+        xlabel="RMS difference to the nearest training image or its mirror image (0..255)",
+        title="New, or a copy?",
+    )
     axis.legend(fontsize=7)
     return figure
 
 
-def table2(summary: pd.DataFrame, paper: dict, arms: list[str], winter: str, split: str) -> Figure:
-    """Table 2 as points with intervals: recalls of cars above, what they may have cost below."""
+def table2(summary: pd.DataFrame, paper: dict, arms: list[str], split: str, frames: str) -> Figure:
+    """Table 2 as points with intervals: recalls of cars above, what they may have cost below.
+
+    `frames`: what the data are, for example "VisDrone-DET, val 456 of 548 frames".
+    """
+    winter, noncars = (winter_of(summary, metric) for metric in ("winter_car_recall", NONCARS))
     panels = [
         ("car_recall", "heldout", "summer cars: recall"),
         ("winter_car_recall", "paper", f"{winter}: car recall,\nprotocol paper (W itself)"),
         ("winter_car_recall", "heldout", f"{winter}: car recall,\nheld out"),
         ("noncar_called_car", "heldout", "summer non-cars\ncalled car"),
-        ("winter_noncar_called_car", "heldout", f"{winter}: non-cars\ncalled car"),
+        (NONCARS, "heldout", f"{noncars}: non-cars\ncalled car"),
         ("accuracy", "heldout", "summer accuracy,\nsix classes"),
     ]
     figure, axes = plt.subplots(2, 3, figsize=(11, 5.6))
@@ -278,6 +286,7 @@ def table2(summary: pd.DataFrame, paper: dict, arms: list[str], winter: str, spl
         pad = 0.12 * (high - low) + 0.5
         axis.set_ylim(max(0, low - pad), min(101, high + pad))
     figure.suptitle(
-        f"Table 2, split by {split} (points: ours with 95 % intervals; dashes: the paper)", fontsize=11
+        f"Table 2, split by {split}: {frames}\n(points: ours with 95 % intervals; dashes: the paper)",
+        fontsize=11,
     )
     return figure

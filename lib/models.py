@@ -284,3 +284,15 @@ def build_vae(
     if not (isinstance(latent_dim, int) and latent_dim >= 1):
         raise ValueError(f"latent_dim: found {latent_dim!r}, expected a whole number of at least 1")
     return VAE(groups, width, compression, latent_dim)
+
+
+def main() -> None:
+    """Print the counts of both networks: `python -m lib.models`."""
+    for name, model in (("classifier", build_classifier()), ("autoencoder", build_vae())):
+        count = count_parameters(model)
+        print(f"{name:<11} {count.total:>9,} parameters, {count.trainable:>9,} trainable, "
+              f"{count.convolutions} convolutional layers")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

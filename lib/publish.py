@@ -189,7 +189,7 @@ def clean_notebooks(profile: str) -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Check everything, then write; 0, or 2 with one line and nothing written."""
+    """Check everything, then write; 0, or 2 with one line (bad input: nothing written; a disk's error)."""
     if len(arguments) != 1:
         print("usage: python -m lib.publish PROFILE", file=sys.stderr)
         return 2
@@ -204,8 +204,8 @@ def main(arguments: list[str]) -> int:
                 runs.write_text(path, text)
                 renewed += 1
         claims.write()
-    except InputError as error:
-        print(error, file=sys.stderr)
+    except (InputError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
         return 2
     print(f"figures/{profile}: {len(files)} files, {written} renewed, {deleted} deleted")
     print(f"notebooks: {renewed} of {len(texts)} renewed" if texts else "notebooks: only by PROFILE=embedded")

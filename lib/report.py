@@ -20,10 +20,16 @@ from typing import Any
 import nbformat
 
 from lib import runs, settings
+from lib.evaluation import NONCARS, SIMULATED
 from lib.runs import InputError
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
+CPUINFO = Path("/proc/cpuinfo")
 ARM_WORDS = {"continued": "the control", "none": "the classifier before"}
+INSTRUCTIONS = (  # that decide how a sum is taken, hence its last digits, as /proc/cpuinfo calls them
+    "fma", "avx2", "avx512f", "avx512vl", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16",
+    "asimd", "sve", "sve2", "bf16", "svebf16",
+)  # fmt: skip
 SOURCE_WORDS = {"scenes": "drawn scenes", "visdrone": "VisDrone-DET"}
 
 
@@ -81,15 +87,24 @@ def commit() -> dict[str, Any]:
             "uncommitted_changes": None if status is None else bool(status)}  # fmt: skip
 
 
+def _cpuinfo(name: str) -> str:
+    """The first entry of this name (a pattern) in /proc/cpuinfo; empty where there is none."""
+    try:
+        found = re.search(rf"^(?:{name})\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.M)
+    except OSError:
+        found = None
+    return found[1].strip() if found else ""
+
+
 def processor() -> str:
     """The processor's name as the system gives it, else its kind."""
-    try:
-        names = re.findall(
-            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M
-        )
-    except OSError:
-        names = []
-    return names[0].strip() if names else platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> list[str]:
+    """Which of INSTRUCTIONS the processor has, as its name is often generic; empty where unknown."""
+    own = _cpuinfo("flags|Features").split()
+    return [name for name in INSTRUCTIONS if name in own]
 
 
 def _gpu(device: str) -> str | None:
@@ -116,18 +131,21 @@ def provenance(profile: str, run_names: list[str]) -> dict[str, Any]:
     path = need(profile, f"{first}/metrics/classifier.json")["path"]
     data = need(profile, f"{first}/metrics/data.json")
     store = need(profile, "crops/store.json")
+    own = need(profile, "winter/store.json") if data["winter"] != SIMULATED else None
     lock = settings.ROOT / "requirements.txt"
     books = executed(profile, run_names)
     return commit() | {
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
         "path": path,
         "machine": {
-            "processor": processor(), "cores": os.cpu_count(), "gpu": _gpu(path["device"]),
+            "processor": processor(), "instructions": instructions(), "cores": os.cpu_count(),
+            "gpu": _gpu(path["device"]),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy"),
         },
         "data": {"source": data["source"], "frames": data["frames"], "fingerprint": store["fingerprint"],
-                 "crops": store["crops"], "winter": data["winter"]},
+                 "crops": store["crops"], "winter": data["winter"],
+                 "winter_fingerprint": own and own["fingerprint"]},
         "runs": run_names,
         "parameters": {name: used_parameters(next(iter(found.values()))) for name, found in books.items()},
     }  # fmt: skip
@@ -168,28 +186,35 @@ def frames_text(data: dict[str, Any]) -> str:
     return f"{word}, {', '.join(counts)} frames"
 
 
-def table1_text(table1: dict[str, Any], data: dict[str, Any]) -> str:
-    """Table 1, ours and the paper's."""
+def table1_text(table1: dict[str, Any], frames: str) -> str:
+    """Table 1, ours and the paper's; `frames` as of `frames_text`."""
     parts = ("train", "valid", "test")
     paper = [f"{PAPER_TABLE1[part]:,}" for part in parts]
     ours = [f"{table1[part]:,}" for part in (*parts, "total")]
     width = "–" if table1["median_width"] is None else f"{table1['median_width']:g} px"
     return aligned([
         ["Table 1, objects", *parts, "total", "median width"],
-        [f"ours ({frames_text(data)})", *ours, width],
+        [f"ours ({frames})", *ours, width],
         ["paper (VisDrone-DET)", *paper, f"{sum(PAPER_TABLE1.values()):,}", f"{PAPER_MEDIAN_WIDTH} px"],
     ], indent="")  # fmt: skip
 
 
 def markdown_text(markdown: str) -> str:
-    """Markdown tables as plain columns; other lines stay."""
+    """Markdown tables as plain columns, a head like "before (none)" in two lines; other lines stay."""
     out: list[str] = []
     rows: list[list[str]] = []
     for line in [*markdown.splitlines(), ""]:
         if line.startswith("|"):
             cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
-                rows.append(cells)
+            if all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+                continue
+            if not rows:
+                split = [cell.partition(" (") for cell in cells]
+                rows = [[name for name, _, _ in split]]
+                cells = [f"({code}" if code else "" for _, _, code in split]
+                if not any(cells):
+                    continue
+            rows.append(cells)
             continue
         if rows:
             out.append(aligned(rows))
@@ -208,13 +233,14 @@ def verdict_text(entry: dict[str, Any]) -> str:
     word = {True: "better", False: "not better", None: "cannot be told"}[entry["better"]]
     line = (f"Split by {entry['split']}, protocol {entry['protocol']}, {entry['arm']} against "
             f"{ARM_WORDS.get(entry['against'], entry['against'])}: {word}. "
-            f"Winter-car recall {_points(entry['gain'])} points")  # fmt: skip
+            f"Recall of winter cars ({entry['winter']}) {_points(entry['gain'])} points")  # fmt: skip
     if entry.get("gain_low") is not None:
         line += f" [{_points(entry['gain_low'])}, {_points(entry['gain_high'])}]"
     if entry.get("closed_gap") is not None:
         line += f", {100 * entry['closed_gap']:.0f} % of the distance to 100 % closed"
-    names = {"winter_noncar_called_car": "non-cars called car in winter",
-             "noncar_called_car": "in summer", "car_recall": "summer cars"}  # fmt: skip
+    noncars = entry.get("winter_noncars") or entry["winter"]  # older files do not have it
+    names = {NONCARS: f"non-cars called car in winter ({noncars})",
+             "noncar_called_car": "non-cars called car in summer", "car_recall": "summer cars"}  # fmt: skip
     parts = []
     for metric, guard in entry["guards"].items():
         over = "" if guard["kept"] is not False else ", EXCEEDED"
@@ -239,11 +265,11 @@ def text(profile: str) -> str:
     run_names = found["runs"]
     summary = profile_folder(profile) / "summary"
     times = timing(profile, run_names)
-    data = need(profile, f"{run_names[0]}/metrics/data.json")
+    frames = found.get("frames_text") or frames_text(need(profile, f"{run_names[0]}/metrics/data.json"))
     table2 = runs.require(summary / "table2.md", f"make reproduce PROFILE={profile}").read_text(
         encoding="utf-8"
     )
-    table1 = table1_text(need(profile, "summary/table1.json"), data)
+    table1 = table1_text(need(profile, "summary/table1.json"), frames)
     runs.write_json(summary / "timing.json", times)
     _write_provenance(profile, run_names)
     folder = f"runs/{profile}"
@@ -275,8 +301,8 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         print("\n" + text(arguments[0]))
-    except InputError as error:
-        print(error, file=sys.stderr)
+    except (InputError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 

@@ -8,8 +8,11 @@ leaves a half-written file under the final name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,12 +29,68 @@ class InputError(ValueError):
         super().__init__(f"{place}: found {found}, expected {expected}")
         self.where, self.line, self.found, self.expected = str(where), line, found, expected
 
+    def __reduce__(self):  # the default gives the message alone: an error of a worker would not arrive
+        return type(self), (self.where, self.found, self.expected, self.line)
+
 
 class MissingStep(InputError):
     """A file that an earlier notebook writes is not there."""
 
     def __init__(self, path: str | os.PathLike, command: str):
         super().__init__(path, "no such file", f"the output of an earlier step; make it with: {command}")
+        self.command = command
+
+    def __reduce__(self):
+        return type(self), (self.where, self.command)
+
+
+class WriteError(InputError, OSError):
+    """A file that cannot be written; `errno` as the system gave it.
+
+    An OSError, as callers expect of a disk, and an InputError, so that a command ends with one line.
+    """
+
+    def __init__(self, path: str | os.PathLike, error: OSError):
+        reason = error.strerror or " ".join(str(error).split())
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            super().__init__(path, f"a full disk ({reason})", "room for it")
+        else:
+            super().__init__(path, reason, "a file that can be written")
+        self.errno, self.strerror = error.errno, reason
+
+    def __str__(self) -> str:
+        return self.args[0]  # OSError's own would leave out the file
+
+    def __reduce__(self):
+        return type(self), (self.where, OSError(self.errno, self.strerror))
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_FULL = 1 << 16  # bytes; with less free than this, a failed write is the disk's fault
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Raise a disk's error that names no file, as one of an open file does, as WriteError of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK or error.filename is not None or isinstance(error, WriteError):
+            raise
+        raise WriteError(path, error) from None
+
+
+def _write_error(path: Path, temporary: Path, error: BaseException) -> WriteError | None:
+    """What to raise instead of an error while `path` is written; None if it is no matter of the disk."""
+    if isinstance(error, InputError) or not isinstance(error, (OSError, RuntimeError)):
+        return None
+    if getattr(error, "filename", None) not in (None, str(temporary), temporary):
+        return None
+    if getattr(error, "errno", None) is None:  # PyTorch and NumPy say that they wrote too little, not why
+        with contextlib.suppress(OSError):  # of a folder that is gone
+            if shutil.disk_usage(path.parent).free < _FULL:
+                error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return WriteError(path, error) if isinstance(error, OSError) else None
 
 
 @contextlib.contextmanager
@@ -39,12 +98,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; rename it to `path` on success.
 
     On any exception (a full disk, an interrupt) the temporary file is removed, an
-    older file under `path` stays as it was, and the exception goes on. The file is
-    flushed to disk before the rename.
+    older file under `path` stays as it was, and the exception goes on; one of the disk
+    as WriteError, which names `path`. The file is flushed to disk before the rename.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part" + path.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part" + path.suffix
+        )
+    except OSError as error:
+        raise WriteError(path, error) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -55,9 +119,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files private; results are not
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        instead = _write_error(path, temporary, error)  # before room is made again
         temporary.unlink(missing_ok=True)
-        raise
+        if instead is None:
+            raise
+        raise instead from None
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
@@ -118,11 +185,18 @@ def write_table(path: str | os.PathLike, table) -> Path:
 
 def write_weights(path: str | os.PathLike, tensors: dict, metadata: dict[str, str] | None = None) -> Path:
     """Write a dict of tensors as safetensors, made contiguous, on the CPU."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata=metadata)
+        try:
+            save_file(plain, temporary, metadata=metadata)
+        except SafetensorError as error:  # the number of a disk's error is in its text alone
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
     return Path(path)
 
 

@@ -9,6 +9,7 @@ splits and seeds that the profile runs.
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import sys
 import time
@@ -24,6 +25,7 @@ from lib.runs import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+DATA = "01_data_preparation"  # the notebook that all others need
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 SPLITS = ("object", "sequence")
 DEFAULT_RUNS = {"object": [0]}  # of a profile without profile.yaml, as `embedded`
@@ -182,8 +184,20 @@ class Run:
 
     def need(self, name: str) -> Path:
         """A file of this run that an earlier notebook wrote; MissingStep names the command that makes it."""
-        command = f"make reproduce PROFILE={self.profile} SEEDS={self.seed}"
-        return runs.require(self.folder / name, command)
+        return runs.require(self.folder / name, self.command())
+
+    def command(self) -> str:
+        """The command that makes this run's files."""
+        if self.seed is None:
+            return f"make reproduce PROFILE={self.profile}"
+        with contextlib.suppress(InputError):  # of a faulty profile: `make reproduce` says what is wrong
+            if self.split not in check_profile(self.profile):  # SEEDS gives seeds, no splits
+                return f"{self.stage(DATA)} and the notebooks after it"
+        return f"make reproduce PROFILE={self.profile} SEEDS={self.seed}"
+
+    def stage(self, notebook: str) -> str:
+        """The command that runs one notebook for this run, whatever is there already."""
+        return f".venv/bin/python -m lib.stages {notebook} {self.profile} {self.folder.name}"
 
     def figure(self, name: str) -> Path:
         """Where a figure of this run is saved."""
@@ -204,12 +218,15 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
     """First call of a notebook: check its parameters, seed nothing, open its run.
 
     `names` is the notebook's globals(): whatever was assigned so far is a parameter,
-    so one that papermill injected and the notebook does not declare is an error.
+    so one that papermill injected and the notebook does not declare is an error. When the
+    cell is run again (a Run is there), later cells have assigned names of their own: then
+    only what is declared counts.
     Raises InputError for an unknown parameter, a wrong type, an unknown split.
     """
     known = declared(notebook)
     given = {k: v for k, v in names.items() if not k.startswith("_") and k not in _NOT_PARAMETERS}
-    given = {k: v for k, v in given.items() if not isinstance(v, type(sys))}
+    again = any(isinstance(value, Run) for value in names.values())
+    given = {k: v for k, v in given.items() if (k in known if again else not isinstance(v, type(sys)))}
     check(given, known, f"notebooks/{notebook}.ipynb")
     run = Run(given["profile"], given.get("split", "object"), given.get("seed"), notebook)
     if run.split not in SPLITS:

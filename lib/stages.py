@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 from lib import runs, settings
 from lib.runs import InputError
 
-DATA = "01_data_preparation"
+DATA = settings.DATA
 READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
     DATA: (),
     "02_classifier_training": (DATA,),
@@ -139,9 +139,10 @@ def _data(parameters: dict[str, Any]) -> dict[str, str]:
     names = [name for name in parameters if name.endswith("_folder") and parameters[name]]
     folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
     if parameters.get("source") == "visdrone" and "data_folder" not in folders:
-        from lib.visdrone import visdrone_folder  # only here: pandas takes a second
+        from lib.download import FOLDER  # only here: pandas takes a second
+        from lib.visdrone import SETS, sets_folder
 
-        folders["data_folder"] = visdrone_folder() or settings.ROOT / "data" / "visdrone"
+        folders["data_folder"], _ = sets_folder(parameters.get("sets", SETS), settings.ROOT / FOLDER)
     return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
 
 
@@ -301,9 +302,9 @@ def main(arguments: list[str]) -> int:
     notebook, profile, *run_names = arguments
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
-    shared.mkdir(parents=True, exist_ok=True)
     lock = FileLock(shared / ".lock")
     try:
+        shared.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -315,6 +316,9 @@ def main(arguments: list[str]) -> int:
                 if status := execute(profile, DATA, run_names):  # the shared crops were deleted by hand
                     return status
             return execute(profile, notebook, run_names)
+    except OSError as error:  # a full disk, no permission
+        _say(f"{notebook} failed: {' '.join(str(error).split())}")
+        return 1
     except InputError as error:
         _say(str(error))
         return 2

@@ -67,6 +67,12 @@ def summer_cars(store: CropStore, division: Division) -> ImageSet:
     return _take(store, division.summer, winter=False)
 
 
+def seen_by_autoencoder(winter: ImageSet, summer: ImageSet) -> np.ndarray:
+    """W, S and their mirror images, uint8 (2 (n + m), 32, 32, 3): its training flips left and right."""
+    images = np.concatenate([winter.images, summer.images])
+    return np.concatenate([images, images[:, :, ::-1]])
+
+
 def test_sets(store: CropStore, division: Division, own: CropStore | None = None) -> dict[str, ImageSet]:
     """Every set by name; see the head of this module."""
     cars_own = own is not None

@@ -7,9 +7,10 @@ interrupted goes on from its last checkpoint and ends with the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 
 from lib import runs
 from lib.acceleration import ComputePath
-from lib.models import build_classifier
+from lib.models import IMAGE_SIZE, build_classifier
 
 CHECKPOINT_SECONDS = 60.0  # how much work an interruption may cost
 EVALUATION_BATCH = 500
+VALIDATIONS = 8  # times that a training is measured on its validation images
 
 
 def image_batch(images: Tensor) -> Tensor:
@@ -58,6 +60,23 @@ def augment(images: Tensor, random: torch.Generator, soften: float = 0.0) -> Ten
     return images
 
 
+def check_resolutions(resolutions: Sequence[int], smallest: int) -> None:
+    """InputError unless these are sides of images in px, none under `smallest`, the last one 32."""
+    sides = list(resolutions)
+    whole = all(type(side) is int and smallest <= side <= IMAGE_SIZE for side in sides)
+    if not (sides and whole and sides[-1] == IMAGE_SIZE):
+        expected = f"whole numbers from {smallest} to {IMAGE_SIZE}, the last one {IMAGE_SIZE}"
+        raise runs.InputError("resolutions", str(sides), expected)
+
+
+def at_resolution(images: Tensor, side: int) -> Tensor:
+    """Float images (N, 3, 32, 32) -> (N, 3, side, side), antialiased; at 32 the images themselves."""
+    if side == images.shape[-1]:
+        return images
+    small = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    return small.contiguous(memory_format=torch.channels_last)
+
+
 def one_cycle(step: int, steps: int, peak: float, warm: float = 0.25) -> float:
     """Learning rate of a step: cosine up to `peak` during the first quarter, cosine down to nearly 0."""
     at = (step + 1) / steps
@@ -89,6 +108,21 @@ class Schedule:
         return self._last[1]
 
 
+def training_identity(model: nn.Module, schedule: Schedule, settings: Sequence) -> str:
+    """Hash of where a training starts and of all that it does, so that no other one goes on from it."""
+    digest = hashlib.blake2b(
+        repr([schedule.steps, schedule.batch_size, schedule.rate, schedule.seed]).encode(), digest_size=16
+    )
+    arrays = [tensor.cpu().numpy() for tensor in model.state_dict().values()]
+    for value in [*arrays, *settings]:
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).data)
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
 def fit(
     model: nn.Module,
     batch_loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
@@ -97,6 +131,7 @@ def fit(
     path: ComputePath,
     parameters=None,
     checkpoint: Path | None = None,
+    settings: Sequence = (),
     log_every: int = 25,
     after: Callable[[int], dict] | None = None,
     after_every: int = 0,
@@ -107,16 +142,18 @@ def fit(
     `batch_loss(step)` returns the loss of a step's batch and values to log. `after(step)`
     measures on held-out data every `after_every` steps. With `checkpoint`, the state is
     written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from
-    there; the file is removed when the training is complete. Raises FloatingPointError
-    if the loss is not finite.
+    there, unless its first weights, its schedule or its `settings` (whatever else the batches
+    depend on, arrays included) were others; the file is removed when the training is
+    complete. Raises FloatingPointError if the loss is not finite.
     """
     optimiser = torch.optim.Adam(
         parameters or model.parameters(), lr=schedule.rate, fused=path.device != "mps"
     )
     history, first = [], 0
+    identity = training_identity(model, schedule, settings) if checkpoint else ""
     if checkpoint and Path(checkpoint).exists():
         state = torch.load(checkpoint, weights_only=True, map_location=path.device)
-        if state["schedule"] == [schedule.steps, schedule.batch_size, schedule.rate, schedule.seed]:
+        if state["identity"] == identity:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
             history, first = state["history"], state["step"]
@@ -155,7 +192,7 @@ def fit(
                         "optimiser": optimiser.state_dict(),
                         "step": done,
                         "history": history,
-                        "schedule": [schedule.steps, schedule.batch_size, schedule.rate, schedule.seed],
+                        "identity": identity,
                     },
                     temporary,
                 )
@@ -203,6 +240,7 @@ def train_classifier(
     path: ComputePath,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     soften: float = 0.0,
+    resolutions: Sequence[int] = (IMAGE_SIZE,),
     checkpoint: Path | None = None,
     log_every: int = 25,
     title: str = "classifier",
@@ -210,24 +248,30 @@ def train_classifier(
     """Train in place with Adam and categorical cross-entropy (paper, section 5).
 
     images: uint8 (N, 32, 32, 3); labels: int (N,), 0..classes-1. Accuracy on
-    `validation` (images, labels) is measured once a pass and at the end. Returns the
-    history: loss and training accuracy per `log_every` steps, validation accuracy per pass.
+    `validation` (images, labels) is measured once a pass and at the end. `resolutions`:
+    sides in px at which equal shares of the steps see the images; the template pools over
+    whatever is left of a picture, so small images first cost a quarter and teach the coarse
+    part (progressive resizing). Returns the history: loss and training accuracy per
+    `log_every` steps, validation accuracy VALIDATIONS times. Raises InputError for other resolutions.
     """
+    check_resolutions(resolutions, smallest=2 ** (len(model.body.groups) - 1))  # one pixel must be left
     path.place(model)
     data = torch.from_numpy(np.array(images)).to(path.device)
     target = torch.from_numpy(np.array(labels, np.int64)).to(path.device)
 
     def forward(batch: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         with path.autocast():
-            scores = model(image_batch(batch))
+            scores = model(batch)
         return F.cross_entropy(scores.float(), truth), (scores.argmax(1) == truth).float().mean()
 
-    forward = path.compile(forward, schedule.steps * schedule.batch_size)
+    # each resolution is compiled by itself, and must pay for that by itself
+    forward = path.compile(forward, schedule.steps * schedule.batch_size // len(set(resolutions)))
 
     def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rows = schedule.rows(len(data), step).to(path.device)
-        batch = augment(data[rows], generator(schedule.seed, 2, step), soften)
-        loss, accuracy = forward(batch, target[rows])
+        batch = image_batch(augment(data[rows], generator(schedule.seed, 2, step), soften))
+        side = resolutions[step * len(resolutions) // schedule.steps]
+        loss, accuracy = forward(at_resolution(batch, side), target[rows])
         return loss, {"accuracy": accuracy}
 
     def after(step: int) -> dict:
@@ -237,17 +281,17 @@ def train_classifier(
             )
         }
 
-    every = max(1, len(data) // schedule.batch_size)
     return fit(
         model,
         batch_loss,
         schedule,
         path=path,
         checkpoint=checkpoint,
+        settings=(images, labels, soften, list(resolutions), path),
         title=title,
         log_every=log_every,
         after=after if validation else None,
-        after_every=every,
+        after_every=math.ceil(schedule.steps / VALIDATIONS),
     )
 
 

@@ -79,13 +79,22 @@ def data_folder() -> Path | None:
     return beside if beside.is_dir() else None
 
 
-def visdrone_folder(data: Path | None = None) -> Path | None:
-    """Where the official set folders lie: `visdrone` under the data folder, or the data folder; else None."""
+def visdrone_folder(data: Path | None = None, sets: Sequence[str] = tuple(SETS)) -> Path | None:
+    """Where one of `sets` lies at least: `visdrone` under the data folder, or the data folder; else None."""
     data = data or data_folder()
     for folder in (data / "visdrone", data) if data else ():
-        if any((folder / OFFICIAL.format(name)).is_dir() for name in SETS):
+        if any((folder / OFFICIAL.format(name)).is_dir() for name in sets):
             return folder
     return None
+
+
+def sets_folder(sets: Sequence[str], downloads: Path) -> tuple[Path, bool]:
+    """The folder that `sets` are read from, and whether it is the user's own, to which nothing is added.
+
+    The user's (`visdrone_folder`) if it holds one of them at least, else `downloads`.
+    """
+    own = visdrone_folder(sets=sets)
+    return (own or downloads), own is not None
 
 
 def read_annotation(
@@ -276,9 +285,11 @@ def table1(objects: Objects) -> dict:
 
 
 def table1_text(result: dict) -> str:
-    """Table 1 as text, the paper's numbers beside ours."""
+    """Table 1 as text, the paper's numbers beside ours; result["source"] "scenes": of drawn frames."""
     counts = result["frames"].items()
     frames = ", ".join(f"{name} {c['found']} of {c['expected']} frames" for name, c in counts)
+    if result.get("source") == "scenes":  # how many the official sets have says nothing about them
+        frames = f"{sum(c['found'] for _, c in counts)} drawn frames"
     out = [f"Table 1 ({frames}; {result['rows']} rows)", f"{'subset':<16}{'ours':>10}{'paper':>10}"]
     paper = PAPER_TABLE1 | {"total": sum(PAPER_TABLE1.values())}
     out += [f"{part:<16}{result[part]:>10,}{paper[part]:>10,}" for part in paper]

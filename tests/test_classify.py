@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib.classify import classify, main
+from lib.classify import classify, find_images, main
 from lib.crops import read_frame, resize
 from lib.models import build_classifier, build_vae
 from lib.visdrone import CLASSES
@@ -97,6 +97,19 @@ def test_corrupt_image(weights, folder, tmp_path, capsys):
     content = (folder / "b.jpg").read_bytes()
     (folder / "b.jpg").write_bytes(content[: len(content) // 2])
     assert "b.jpg: found a corrupt image" in refused([weights, folder], capsys, tmp_path / "x.csv")
+
+
+def test_hidden_files_are_no_images(weights, folder, tmp_path, capsys):
+    """As macOS leaves them beside the pictures that it copies."""
+    (folder / "._a.png").write_bytes(b"\x00\x05\x16\x07 no picture")
+    (folder / ".DS_Store").write_bytes(b"\x00")
+    (folder / ".thumbs").mkdir()
+    (folder / ".thumbs" / "a.png").write_bytes(b"no picture")
+    assert [path.name for path in find_images(folder)] == ["a.png", "b.jpg", "y.bmp", "x.PNG", "grey.png"]
+    assert len(classify(weights, folder)) == 5
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copied" / "._a.png").write_bytes(b"\x00")
+    assert "no images" in refused([weights, tmp_path / "copied"], capsys, tmp_path / "x.csv")
 
 
 def test_no_images_and_no_folder(weights, tmp_path, capsys):

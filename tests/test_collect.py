@@ -35,7 +35,8 @@ def root(tmp_path, monkeypatch):
     for name, seed in (("seed0", 0), ("seed3", 3), ("seed0-sequence", 0)):
         folder = tmp_path / "runs" / "some" / name
         runs.write_json(
-            folder / "metrics/data.json", {"n_winter": {"asked": 99, "taken": 20}, "winter": "snow"}
+            folder / "metrics/data.json",
+            {"n_winter": {"asked": 99, "taken": 20}, "winter": "snow", "noncar_source": "own"},
         )
         runs.write_json(
             folder / "metrics/retraining.json", {"n_synthetic": 500, "test": {"none": {"x": seed}}}
@@ -81,9 +82,54 @@ def test_the_table_can_be_read_and_summed_up(root, tmp_path):
     summary = evaluation.summarise(evaluation.read_table2(file))
     assert (summary["n_seeds"] == 2).all()
     leak = collect.leak(summary)
-    assert list(leak.columns) == ["split", "arm", "heldout", "paper", "paper_minus_heldout"]
+    assert list(leak.columns) == ["split", "arm", "winter", "heldout", "paper", "paper_minus_heldout"]
+    assert set(leak["winter"]) == {"snow"}  # every number from winter says which
     none = leak[leak["arm"] == "none"].iloc[0]
     assert none["paper_minus_heldout"] == pytest.approx(0.5 - 0.6)
+
+
+def drawn_noncars(root, names):
+    """Make runs whose own winter pictures hold cars alone: drawn snow serves for the other classes."""
+    for name in names:
+        path = root / "runs/some" / name / "metrics/data.json"
+        runs.write_json(path, runs.read_json(path) | {"noncar_source": "store"})
+
+
+def test_drawn_snow_is_never_called_the_user_s_winter(root):
+    drawn_noncars(root, ["seed0", "seed3"])
+    table = collect.collect("some", ["seed0", "seed3"])
+    drawn = table["metric"] == "winter_noncar_called_car"
+    assert set(table.loc[drawn, "winter"]) == {"simulated winter"}
+    assert set(table.loc[~drawn, "winter"]) == {"snow"}
+    summary = evaluation.summarise(table)
+    text = evaluation.table2_markdown(summary)
+    assert text.count("Split by") == 1
+    assert "| Winter cars (snow): recall, held out |" in text
+    (line,) = [row for row in text.splitlines() if "Non-cars called car, winter" in row]
+    assert line.startswith("| Non-cars called car, winter (simulated winter) | – | – | 25.0 [")
+    entries = evaluation.verdict(summary)
+    assert len(entries) == 4  # two arms, two protocols: the guards are not torn from their arm
+    for entry in entries:
+        assert (entry["winter"], entry["winter_noncars"]) == ("snow", "simulated winter")
+        assert entry["better"] is True and all(g["kept"] for g in entry["guards"].values())
+
+
+def test_noncars_from_two_places_are_never_averaged(root):
+    drawn_noncars(root, ["seed3"])  # which flights have no other classes depends on the seed
+    summary = evaluation.summarise(collect.collect("some", ["seed0", "seed3"]))
+    text = evaluation.table2_markdown(summary)
+    lines = [row for row in text.splitlines() if "Non-cars called car, winter" in row]
+    assert [line.split("|")[1].strip() for line in lines] == [
+        "Non-cars called car, winter (simulated winter)", "Non-cars called car, winter (snow)",
+    ]  # fmt: skip
+    chosen = (summary["metric"] == "winter_noncar_called_car") & (summary["winter"] == "snow")
+    worse = summary.copy()
+    worse.loc[chosen & (summary["arm"] == "vae_transfer"), "difference"] = 0.03
+    for entry in evaluation.verdict(worse):
+        over = entry["arm"] == "vae_transfer"
+        assert entry["winter_noncars"] == "simulated winter and snow"
+        assert entry["better"] is not over  # the one that moved further counts
+        assert entry["guards"]["winter_noncar_called_car"]["kept"] is not over
 
 
 @pytest.mark.parametrize(
@@ -111,4 +157,7 @@ def test_no_run_at_all(root):
 
 def test_over_runs_keeps_the_order(root):
     assert collect.over_runs("some", ["seed3", "seed0"], "retraining", "test", "none", "x") == [3, 0]
+    assert collect.over_runs("some", ["seed0"], "retraining")[0]["n_synthetic"] == 500
+    with pytest.raises(MissingStep, match="generation.json.* make reproduce PROFILE=some SEEDS=3"):
+        collect.over_runs("some", ["seed3"], "generation", "copies")
     assert collect.summary_folder("some") == root / "runs" / "some" / "summary"

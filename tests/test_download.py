@@ -1,5 +1,6 @@
 """lib.download against a server on this machine with small archives made here."""
 
+import errno
 import io
 import os
 import re
@@ -272,6 +273,45 @@ def test_full_disk(server, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(OSError, match="MB needed, 0 MB free"):
         get(server, tmp_path)
+
+
+def test_disk_that_fills_up_while_fetching(server, tmp_path, monkeypatch, capsys):
+    """The error of the open file names none; what was fetched is kept, and the next try goes on."""
+    bar = module._bar
+
+    def full(what, total, initial=0):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_bar", full)
+    words = [str(tmp_path), "--sets", "val", "--base", server.base]
+    (tmp_path / f"{NAME}.zip.part").write_bytes(server.content[:1000])
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"error: .*{NAME}\.zip\.part: found a full disk .*, expected room for it\n", error)
+    assert os.listdir(tmp_path) == [f"{NAME}.zip.part"]
+    monkeypatch.setattr(module, "_bar", bar)
+    get(server, tmp_path)
+    assert server.asked[-1] == (f"/v0/{NAME}.zip", "bytes=1000-")
+
+
+def test_disk_that_fills_up_while_unpacking(server, tmp_path, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.shutil, "copyfileobj", full)
+        with pytest.raises(OSError, match=rf"{NAME}: found a full disk .*, expected room for it"):
+            get(server, tmp_path)
+    assert os.listdir(tmp_path) == [f"{NAME}.zip"]  # whole: not fetched again
+    get(server, tmp_path)
+    assert len(server.asked) == 1
+
+
+def test_hidden_files_do_not_count(server, tmp_path):
+    (folder,) = get(server, tmp_path)
+    for name in ("images/._0000001.jpg", "annotations/._0000001.txt"):
+        (folder / name).write_bytes(b"x")
+    assert count_files(folder) == (FRAMES, FRAMES)
 
 
 def test_command_line(server, tmp_path, capsys):

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from lib import evaluation as ev
+from lib.data import WINTER_NAMES
 from lib.intervals import over_seeds, ratio_over_seeds, share
 from lib.runs import InputError, write_json, write_table
 from lib.visdrone import CLASSES
@@ -323,25 +324,75 @@ def test_verdict_against_the_classifier_before(tmp_path):
     write_json(tmp_path / "verdict.json", [found])  # NaN would be an error
 
 
+def test_verdict_of_winter_cars_from_two_places_is_refused():
+    table = three_arms()
+    summary = ev.summarise(pd.concat([table, table.assign(winter="winter crops")], ignore_index=True))
+    with pytest.raises(InputError, match="simulated winter and winter crops, expected one source"):
+        ev.verdict(summary)
+
+
 def test_verdict_without_a_control_is_open():
     (found,) = ev.verdict(ev.summarise(rows("vae_transfer", {"winter_car_recall": [900]})))
     assert found["better"] is None and found["gain"] is None
 
 
+def as_lines(text) -> dict[str, list[str]]:
+    return {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]]
+            for row in text.splitlines() if row.startswith("|")}
+
+
 def test_table2_markdown():
     table = pd.concat([three_arms(), rows("vae_transfer", {"winter_car_recall": [924]}, protocol="paper")])
     text = ev.table2_markdown(ev.summarise(table))
-    line = {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]]
-            for row in text.splitlines() if row.startswith("|")}
-    assert line[""] == ["paper, before", "paper, after", "before (none)", "control (continued)",
+    line = as_lines(text)
+    assert line[""] == ["paper before", "paper after", "before (none)", "control (continued)",
                         "after (vae_transfer)"]
     assert line["Summer cars: recall"][:2] == ["96.1", "96.1"]
-    heldout = line["Winter cars (simulated winter): recall, protocol heldout"]
+    heldout = line["Winter cars (simulated winter): recall, held out"]
     assert heldout[:2] == ["–", "–"] and heldout[4] == "89.0 [86.9, 90.8]"
-    paper = line["Winter cars (simulated winter): recall, protocol paper"]
+    paper = line["Winter cars (simulated winter): recall, protocol paper (leaky)"]
     assert paper[:4] == ["71.2", "92.4", "–", "–"] and paper[4].startswith("92.4 [")
     assert heldout[2].startswith("63.0 [")  # the baseline was measured with n_winter 0
     assert line["Overall accuracy, six classes"] == ["92.2", "–", "–", "–", "–"]
     assert "one seed" in text and "811 winter cars, 100 synthetic" in text
     with pytest.raises(InputError, match="no rows of arm winter"):
-        ev.table2_markdown(ev.summarise(table), arm="winter")
+        ev.table2_markdown(ev.summarise(table), arms=["none", "winter"])
+
+
+def test_table2_is_one_table_a_split_with_every_arm():
+    values = {"winter_car_recall": [600], "accuracy": [900]}
+    table = pd.concat([rows(arm, values) for arm in ("vae_winterised", "vae_transfer", "mixup", "none")])
+    other = table.assign(split="sequence")
+    summary = ev.summarise(pd.concat([table, other], ignore_index=True))
+    text = ev.table2_markdown(summary, frames="VisDrone-DET, val 456 of 548 frames")
+    heads = [row for row in text.splitlines() if row.startswith("| |") or row.startswith("|  |")]
+    assert len(heads) == 2 and heads[0] == heads[1]
+    assert as_lines(text)[""] == ["paper before", "paper after", "before (none)", "after (vae_transfer)",
+                                  "with counterexamples (vae_winterised)", "mixup"]  # fmt: skip
+    titles = [row for row in text.splitlines() if row.startswith("Split by")]
+    assert [title.split(";")[0] for title in titles] == ["Split by object", "Split by sequence"]
+    assert all("; VisDrone-DET, val 456 of 548 frames; 811 winter cars, 100 syn" in title for title in titles)
+    few = ev.table2_markdown(summary, arms=["vae_transfer", "none"])  # any arms, in the order asked for
+    assert as_lines(few)[""][2:] == ["after (vae_transfer)", "before (none)"]
+    assert ev.table2_markdown(summary, arms=["none"]).count("Split by") == 2
+
+
+def test_table2_of_other_numbers_of_cars_is_another_table():
+    some = [rows("vae_transfer", {"accuracy": [900]}, n, k) for n, k in ((811, 100), (811, 200), (50, 100))]
+    table = pd.concat([rows("continued", {"accuracy": [880]}, 811), *some], ignore_index=True)
+    summary = ev.summarise(table)
+    assert ev.table2_settings(summary) == [("object", 50, 100), ("object", 811, 100), ("object", 811, 200)]
+    text = ev.table2_markdown(summary)
+    cells = [row.split("|")[4:6] for row in text.splitlines() if row.startswith("| Overall accuracy")]
+    assert len(cells) == 3 and all(after.strip().startswith("90.0 [") for _, after in cells)
+    assert all(control.strip().startswith("88.0 [") for control, _ in cells)
+
+
+def test_titles_name_the_winter_of_each_measure():
+    about = {"winter": "winter crops", "noncar_source": "store"}
+    titles = ev.titles(about)
+    assert titles["winter_car_recall"] == "Winter cars (winter crops): recall, held out"
+    assert titles["winter_noncar_called_car"] == "Non-cars called car, winter (simulated winter)"
+    assert ev.titles(about | {"noncar_source": "own"})["winter_noncar_called_car"].endswith("(winter crops)")
+    assert set(titles) == {metric for metric, _, _ in ev.LINES} <= set(ev.METRICS)
+    assert ev.SIMULATED == WINTER_NAMES["simulated"]

@@ -12,6 +12,7 @@ from lib.models import (
     build_vae,
     channel_plan,
     count_parameters,
+    main,
 )
 
 CLASSIFIER, VAE = (801980, 797980, 4000, 12), (2243960, 2235960, 8000, 24)  # paper, section 5
@@ -48,6 +49,16 @@ def test_published_counts(classifier, vae):
         assert found == expected
         assert found._fields == ("total", "trainable", "non_trainable", "convolutions")
         assert found.total == found.trainable + found.non_trainable
+
+
+def test_counts_are_printed(capsys):
+    main()
+    first, second = capsys.readouterr().out.splitlines()
+    for line, counts in ((first, CLASSIFIER), (second, VAE)):
+        total, trainable, _, convolutions = counts
+        assert f"{total:,} parameters" in line and f"{trainable:,} trainable" in line
+        assert line.endswith(f"{convolutions} convolutional layers")
+    assert first.startswith("classifier") and second.startswith("autoencoder")
 
 
 def test_counts_of_the_parts(classifier, vae):

@@ -1,5 +1,9 @@
 """What is committed of a run, and the comparison with it."""
 
+import errno
+import os
+import re
+
 import nbformat
 import numpy as np
 import pandas as pd
@@ -75,6 +79,17 @@ def test_nothing_is_written_when_a_file_is_missing(finished, repository, capsys)
     assert publish.main(["embedded"]) == 2
     assert "make reproduce" in capsys.readouterr().err
     assert contents(repository / "notebooks") == before and not (repository / "figures").exists()
+
+
+def test_a_full_disk_is_one_line(finished, repository, capsys, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert publish.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r".*figures/embedded/.*: found a full disk .*, expected room for it\n", error)
+    assert not any(path.is_file() for path in (repository / "figures").rglob("*"))
 
 
 def test_notebooks_get_outputs_and_no_noise(finished, repository):
@@ -193,6 +208,73 @@ def test_table_1_must_be_equal_everywhere(published, capsys):
     runs.write_json(path, runs.read_json(path) | {"train": 721})
     assert verify.main(["embedded"]) == 1
     assert "Table 1, train: 721, committed 720" in capsys.readouterr().out
+
+
+def data(folder, **of_data):
+    path = folder / "summary/provenance.json"
+    found = runs.read_json(path)
+    found["data"].update(of_data)
+    runs.write_json(path, found)
+
+
+def test_other_data_have_another_table_1_and_a_tolerance(published, repository, capsys):
+    for folder in (published / "summary", repository / "figures/embedded"):
+        path = folder / "provenance.json"
+        found = runs.read_json(path)
+        found["data"]["source"] = "visdrone"
+        runs.write_json(path, found)
+    data(published, fingerprint="def", frames={"val": {"found": 548, "expected": 548}})
+    path = published / "summary/table1.json"
+    runs.write_json(path, runs.read_json(path) | {"train": 721})
+    shift(published, "winter_car_recall", 8)
+    assert verify.main(["embedded"]) == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith("Other data"))
+    assert "val 548 of 548 frames" in line and "val 456 of 548 frames" in line
+    assert line.endswith("Table 2 has a tolerance, Table 1 is only shown.")
+    assert "Table 1, train: 721, committed 720" in text and "everything must be equal" not in text
+    shift(published, "winter_car_recall", 8)  # 16 in all
+    assert verify.main(["embedded"]) == 1
+
+
+def test_drawn_scenes_of_other_bytes_still_have_table_1(published, capsys):
+    data(published, fingerprint="def")
+    assert verify.main(["embedded"]) == 0
+    assert "Table 2 has a tolerance." in capsys.readouterr().out
+    path = published / "summary/table1.json"
+    runs.write_json(path, runs.read_json(path) | {"train": 721})
+    assert verify.main(["embedded"]) == 1
+
+
+def test_another_winter_is_other_data(published, capsys):
+    data(published, winter_fingerprint="mine", winter="winter crops")
+    assert verify.main(["embedded"]) == 0
+    assert "180" not in capsys.readouterr().err
+    origin = {"source": "scenes", "frames": {}, "fingerprint": "a", "winter": "winter crops"}
+    old = {"data": origin}  # older files do not have the second fingerprint
+    assert verify.other_data(old, {"data": origin | {"winter_fingerprint": None}}) is None
+    assert "winter crops" in verify.other_data(old, {"data": origin | {"winter_fingerprint": "b"}})
+
+
+def test_a_processor_of_the_same_name_may_be_another(published, repository, capsys):
+    change(published, instructions=["fma", "avx2"])
+    shift(published, "accuracy", 1)
+    assert verify.main(["embedded"]) == 0
+    assert "instructions: fma avx2, committed with" in capsys.readouterr().out
+    change(published, instructions=[])
+    assert verify.main(["embedded"]) == 0
+    assert "instructions: unknown, committed with" in capsys.readouterr().out
+
+
+def test_committed_numbers_without_instructions_are_of_another_machine(published, repository, capsys):
+    for folder in (published / "summary", repository / "figures/embedded"):
+        path = folder / "provenance.json"
+        found = runs.read_json(path)
+        del found["machine"]["instructions"]
+        runs.write_json(path, found)
+    shift(published, "accuracy", 1)
+    assert verify.main(["embedded"]) == 0
+    assert "Another machine" in capsys.readouterr().out
 
 
 def test_only_common_seeds_are_compared(published, make_run, capsys):

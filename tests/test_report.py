@@ -14,6 +14,13 @@ def printed(make_run, capsys):
     return capsys.readouterr().out
 
 
+def head_of(printed):
+    """The two lines that name the columns of Table 2."""
+    lines = printed.splitlines()
+    (place,) = [k for k, line in enumerate(lines) if line.strip().startswith("paper before")]
+    return lines[place : place + 2]
+
+
 def test_it_shows_both_tables_beside_the_paper(printed):
     lines = {line.split("  ")[0]: line for line in printed.splitlines() if line.strip()}
     assert (
@@ -24,9 +31,16 @@ def test_it_shows_both_tables_beside_the_paper(printed):
     held, leaky = (
         line for line in printed.splitlines() if line.startswith("  Winter cars (simulated winter)")
     )
-    assert "heldout" in held and "71.2" not in held
-    assert "paper" in leaky and "71.2" in leaky and "92.4" in leaky and "[" in leaky
-    assert "before (none)" in printed and "control (continued)" in printed and "|" not in printed
+    assert "held out" in held and "71.2" not in held
+    assert "protocol paper (leaky)" in leaky and "71.2" in leaky and "92.4" in leaky and "[" in leaky
+    words, names = (line.split("  ") for line in head_of(printed))
+    assert [w.strip() for w in words if w] == [
+        "paper before", "paper after", "before", "control", "after", "with counterexamples",
+    ]  # fmt: skip
+    assert [name.strip() for name in names if name] == [
+        "(none)", "(continued)", "(vae_transfer)", "(vae_winterised)",
+    ]  # fmt: skip
+    assert printed.count("paper before") == 1 and "|" not in printed
 
 
 def test_table_2_is_the_one_in_the_file(make_run, capsys):
@@ -44,15 +58,23 @@ def test_the_verdict_names_gain_interval_and_guards(printed):
         line for line in printed.splitlines() if "protocol heldout, vae_transfer against the control" in line
     )
     assert ": better." in line and "points [" in line and "% of the distance" in line
-    assert "non-cars called car in winter +0.0 (limit +2.0)" in line and "EXCEEDED" not in line
+    assert "Recall of winter cars (simulated winter) +" in line
+    assert "non-cars called car in winter (simulated winter) +0.0 (limit +2.0)" in line
+    assert "non-cars called car in summer +" in line and "EXCEEDED" not in line
 
 
 def test_an_exceeded_guard_is_said():
-    guards = {"car_recall": {"moved": -0.03, "limit": -0.01, "kept": False}}
+    guards = {"car_recall": {"moved": -0.03, "limit": -0.01, "kept": False},
+              "winter_noncar_called_car": {"moved": 0.01, "limit": 0.02, "kept": True}}  # fmt: skip
     entry = {"split": "object", "protocol": "paper", "arm": "vae_transfer", "against": "none", "gain": 0.1,
-             "gain_low": None, "guards": guards, "closed_gap": None, "better": False}  # fmt: skip
+             "gain_low": None, "guards": guards, "closed_gap": None, "better": False,
+             "winter": "winter crops", "winter_noncars": "simulated winter"}  # fmt: skip
     text = report.verdict_text(entry)
     assert "not better" in text and "summer cars -3.0 (limit -1.0, EXCEEDED)" in text and "[" not in text
+    assert "Recall of winter cars (winter crops) +10.0" in text  # each number with the winter it is from
+    assert "called car in winter (simulated winter) +1.0" in text
+    del entry["winter_noncars"]  # a run from before it was kept
+    assert "called car in winter (winter crops) +1.0" in report.verdict_text(entry)
 
 
 def test_times_are_summed_over_runs(make_run, printed, repository):
@@ -76,6 +98,8 @@ def test_provenance(make_run, repository):
     assert found["commit"] is None and found["uncommitted_changes"] is None  # no repository here
     assert found["data"]["fingerprint"] == "abc" and found["data"]["frames"]["val"]["found"] == 456
     assert found["path"]["threads"] == 2 and found["machine"]["torch"]
+    assert found["machine"]["instructions"] == report.instructions()
+    assert found["data"]["winter_fingerprint"] is None
     assert found["parameters"]["02_classifier_training"] == {
         "profile": "embedded",
         "winter_folder": "",
@@ -96,6 +120,50 @@ def test_provenance_is_of_the_run_not_of_the_report(make_run, repository):
     os.utime(folder / "seed0/notebooks/01_data_preparation.ipynb", (later, later))
     report.text("embedded")
     assert runs.read_json(target)["data"]["fingerprint"] == "other"
+
+
+def test_provenance_holds_the_user_s_winter(make_run, repository):
+    folder = make_run("embedded", (0,))
+    path = folder / "seed0/metrics/data.json"
+    runs.write_json(path, runs.read_json(path) | {"winter": "winter crops"})
+    with pytest.raises(runs.MissingStep, match="winter/store.json.* make reproduce PROFILE=embedded"):
+        report.provenance("embedded", ["seed0"])
+    runs.write_json(folder / "winter/store.json", {"fingerprint": "mine", "crops": 7})
+    found = report.provenance("embedded", ["seed0"])["data"]
+    assert (found["fingerprint"], found["winter_fingerprint"]) == ("abc", "mine")
+
+
+@pytest.mark.parametrize("text, name, has", [
+    ("model name\t: Xeon\nflags\t\t: fpu fma avx2 avx512_bf16\nflags\t\t: fma\n", "Xeon",
+     ["fma", "avx2", "avx512_bf16"]),
+    ("processor\t: 0\nFeatures\t: fp asimd bf16 bf16x\n", None, ["asimd", "bf16"]),
+    (None, None, []),
+])  # fmt: skip
+def test_the_processor_is_known_by_what_it_can_do(monkeypatch, tmp_path, text, name, has):
+    monkeypatch.setattr(report, "CPUINFO", tmp_path / "cpuinfo")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert report.instructions() == has
+    assert report.processor() and (name is None or report.processor() == name)
+
+
+def test_the_frames_are_those_that_notebook_06_kept(make_run, capsys):
+    folder = make_run("embedded", (0,))
+    path = folder / "summary/evaluation.json"
+    runs.write_json(path, runs.read_json(path) | {"frames_text": "some frames"})
+    assert report.main(["embedded"]) == 0
+    assert "ours (some frames)" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_one_line(make_run, capsys, monkeypatch):
+    make_run("embedded", (0,))
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "write_json", full)
+    assert report.main(["embedded"]) == 2
+    assert capsys.readouterr().err == "[Errno 28] No space left on device\n"
 
 
 def test_partial_real_data_is_said():

@@ -1,10 +1,12 @@
 """Parameters: what a notebook declares, what a profile gives, and what is refused."""
 
+import ast
+
 import nbformat
 import pytest
 
 from lib import settings
-from lib.runs import InputError
+from lib.runs import InputError, MissingStep
 from lib.settings import check, check_profile, declared, read_parameters, run_name, start
 
 KNOWN = {"profile": ("str", "x"), "steps": ("int", 3), "rate": ("float", 0.1), "fast": ("bool", True),
@@ -159,6 +161,51 @@ def test_start_checks_what_was_injected(repository):
         start("02_classifier_training", given | {"stepps": 3})
     with pytest.raises(InputError, match="steps = 'few'"):
         start("02_classifier_training", given | {"steps": "few"})
+
+
+def test_the_first_cell_can_be_run_again(repository):
+    names = {"profile": "embedded", "seed": 2, "steps": 3, "winter_folder": ""}
+    with pytest.raises(InputError, match="unknown parameter 'stepz'"):
+        start("02_classifier_training", {**names, "stepz": 3})
+    names["run"] = start("02_classifier_training", names)
+    # what later cells assign: modules, functions, classes, arrays, plain values
+    exec("import numpy as np\nfrom pathlib import PurePath\nimages = np.zeros(3)\ntable1 = {'a': 1}\n"
+         "count = 3\ndef smooth(x): return x", names)  # fmt: skip
+    names["steps"] = 5
+    assert start("02_classifier_training", names).folder == repository / "runs" / "embedded" / "seed2"
+    names["steps"] = "few"
+    with pytest.raises(InputError, match="steps = 'few'"):
+        start("02_classifier_training", names)
+
+
+@pytest.mark.parametrize("notebook", settings.notebook_names())
+def test_no_notebook_gives_a_parameter_another_value(notebook):
+    """Else the first cell, run again, would take that for the reader's choice."""
+    known, assigned = declared(notebook), set()
+    for cell in nbformat.read(settings.NOTEBOOKS / f"{notebook}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            nodes = list(ast.walk(ast.parse(cell.source)))
+            assigned |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            assigned |= {n.asname or n.name for n in nodes if isinstance(n, ast.alias)}
+    assert not assigned & known.keys()
+
+
+def test_the_command_for_a_run_that_no_profile_lists(repository, profile):
+    """SEEDS gives a profile other seeds, not other splits."""
+    profile(profile="object: [0]\n", training="profile: mine\n")
+    asked = {"profile": "mine", "seed": 5, "steps": 1}
+    run = settings.Run("mine", "sequence", 5, "02_classifier_training")
+    with pytest.raises(MissingStep) as caught:
+        run.need("division.npz")
+    words = ".venv/bin/python -m lib.stages 01_data_preparation mine seed5-sequence and the notebooks after"
+    assert words in str(caught.value) and "make reproduce" not in str(caught.value)
+    with pytest.raises(MissingStep, match="make reproduce PROFILE=mine SEEDS=5$"):
+        start("02_classifier_training", asked).need("division.npz")
+    profile(profile="object: [0]\nsequence: [1]\n")
+    with pytest.raises(MissingStep, match="make reproduce PROFILE=mine SEEDS=5$"):
+        run.need("division.npz")
+    with pytest.raises(MissingStep, match="make reproduce PROFILE=mine$"):
+        settings.Run("mine", "object", None, "06_evaluation").need("table1.json")
 
 
 def test_a_missing_file_of_an_earlier_notebook_names_the_command(repository):

@@ -21,6 +21,7 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "torch-fidelity": "torch_fidelity",
 }
+PYTHONS = ["3.11", "3.12", "3.13"]  # immutables 0.21, which Snakemake needs, has no wheel for 3.14
 MACHINES = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")]
 
 
@@ -56,7 +57,7 @@ def test_lock_holds_every_direct_dependency_in_its_range():
             )
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("system, machine", MACHINES)
 def test_lock_serves_each_machine(system, machine, python):
     here = {
@@ -98,10 +99,10 @@ def test_conda_installs_the_same_lock():
     assert environment["name"] == project()["project"]["name"]
     lowest = Requirement(f"python{project()['project']['requires-python']}").specifier
     wanted = Requirement(python).specifier
-    for minor in range(8, 15):
-        inside = Version(f"3.{minor}") in wanted
-        assert not inside or Version(f"3.{minor}") in lowest
-    assert Version("3.11") in wanted and Version("3.13") in wanted
+    inside = [f"3.{minor}" for minor in range(8, 30) if Version(f"3.{minor}") in wanted]
+    assert all(Version(version) in lowest for version in inside)
+    # conda takes the newest that is allowed, so only those that the whole lock has wheels for
+    assert inside == PYTHONS
 
 
 def test_every_dependency_has_a_purpose():

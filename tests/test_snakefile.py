@@ -1,5 +1,6 @@
 """The workflow: which notebooks run, in which order, after which change; bad input ends it at once."""
 
+import errno
 import json
 import os
 import re
@@ -258,6 +259,25 @@ def test_a_failure_is_one_line_and_keeps_the_notebook(repository, monkeypatch, c
     assert "the last line" in text and "01_data_preparation.log" in text
 
 
+def test_a_full_disk_is_one_line(repository, monkeypatch, capfd):
+    def full(path, temporary):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert stages.main(["01_data_preparation", "embedded", "seed0"]) == 1
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "01_data_preparation failed: " in error
+    assert "stage.json: found a full disk (No space left on device), expected room for it" in error
+    assert [p for p in repository.rglob("*.part*")] == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(repository, capfd):
+    (repository / "runs").write_text("a file in its place")
+    assert stages.main(["01_data_preparation", "embedded", "seed0"]) == 1
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "runs" in error
+
+
 def test_checkpoints_serve_the_same_stage_only(repository, monkeypatch):
     folder = repository / "runs/embedded/seed0/checkpoints"
     _with(monkeypatch, 1)
@@ -285,3 +305,17 @@ def test_data_that_changed_are_noticed(repository):
     (folder / "a.jpg").write_bytes(b"123")
     assert stages._data(values) != first and stages._data(values) == stages._data(values)
     assert stages._data(values | {"winter_folder": ""}) == {}
+
+
+def test_the_data_that_count_are_those_that_are_read(repository, tmp_path, monkeypatch):
+    """The user's folder if it has one of the sets; else data/visdrone, even beside a user's folder."""
+    own, downloads = tmp_path / "own", repository / "data" / "visdrone"
+    for folder, name in ((own, "train"), (downloads, "val")):
+        (folder / f"VisDrone2019-DET-{name}" / "images").mkdir(parents=True)
+        (folder / f"VisDrone2019-DET-{name}" / "images" / "a.jpg").write_bytes(name.encode())
+    monkeypatch.setenv("DRONE_DATA", str(own))
+    values = {"source": "visdrone", "data_folder": "", "sets": ["val"]}
+    assert stages._data(values) == {"data_folder": stages._listing(downloads)}
+    assert stages._data(values | {"sets": ["train", "val"]}) == {"data_folder": stages._listing(own)}
+    assert stages._data(values | {"data_folder": str(own)}) == {"data_folder": stages._listing(own)}
+    assert stages._listing(own) != stages._listing(downloads)

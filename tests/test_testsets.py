@@ -10,6 +10,7 @@ from lib.acceleration import ComputePath
 from lib.crops import CropStore, open_store
 from lib.division import Division, divide
 from lib.models import build_classifier
+from lib.quality import nearest
 from lib.runs import InputError, write_array, write_json, write_table
 from lib.testsets import measure, part_set, read_answers, summer_cars, winter_cars, write_answers
 from lib.training import predict
@@ -100,6 +101,20 @@ def test_the_autoencoder_s_cars(store, division):
     check(winter_cars(store, division, n=2), store, [91, 3], winter=True)
     assert len(winter_cars(store, division, n=0)) == 0 and len(winter_cars(store, division, n=99)) == 4
     check(summer_cars(store, division), store, [33, 9, 21], winter=False)
+
+
+def test_what_the_autoencoder_saw_holds_both_seasons_and_their_mirror_images():
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in (3, 2)]
+    some = [testsets.ImageSet(array, np.full(len(array), CAR), np.full(len(array), "s")) for array in images]
+    seen = testsets.seen_by_autoencoder(*some)
+    assert seen.shape == (10, 32, 32, 3) and seen.dtype == np.uint8
+    for images in some:
+        index, distance = nearest(images.images, seen)
+        assert (distance == 0).all() and (index < 5).all()
+        index, distance = nearest(np.ascontiguousarray(np.flip(images.images, 2)), seen)  # left is right
+        assert (distance == 0).all() and (index >= 5).all()
+        assert (nearest(np.flip(images.images, 1), seen)[1] > 1).all()  # upside down is new
 
 
 @pytest.mark.parametrize("noncars", ["store", "own"])

@@ -9,6 +9,7 @@ from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, train_vae
 from lib.models import build_classifier, build_vae
 from lib.quality import sharpness
+from lib.runs import InputError
 from lib.training import Schedule, augment, embed, generator, one_cycle, predict, stabilise, train_classifier
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
@@ -131,7 +132,7 @@ def test_overfits_64_images(images):
     model, schedule = small(), Schedule(40, 32, 3e-2, 0)
     history = train_classifier(model, *images, schedule, path=CPU, validation=images)
     found = [row["validation_accuracy"] for row in history if "validation_accuracy" in row]
-    assert len(found) == 20 and found[-1] > 0.95 > found[0] + 0.3
+    assert len(found) == training.VALIDATIONS and found[-1] > 0.95 > found[0] + 0.3
     losses = [row["loss"] for row in history if "loss" in row]
     assert [row["step"] for row in history if "loss" in row] == [25, 40] and losses[-1] < losses[0]
     assert not model.training
@@ -208,6 +209,27 @@ def test_checkpoint_of_another_schedule_is_ignored(run, images, tmp_path, monkey
     assert same(fresh[0], after[0]) and fresh[1] == after[1] and not checkpoint.exists()
 
 
+def test_checkpoint_of_other_images_is_ignored(run, images, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "net.pt"
+    interrupt(run, images, checkpoint, monkeypatch)
+    others = (255 - images[0], images[1])
+    fresh, after = run(others), run(others, checkpoint=checkpoint)
+    assert same(fresh[0], after[0]) and fresh[1] == after[1] and not checkpoint.exists()
+
+
+def test_identity_of_a_training_holds_all_that_it_depends_on(images):
+    def identity(model=None, schedule=None, settings=(images[0], "a", 0.5)):
+        return training.training_identity(model or small(), schedule or Schedule(4, 8, 1e-3, 0), settings)
+
+    wider = build_classifier(groups=2, width=10, compression=0.5)
+    others = [
+        identity(small(1)), identity(wider), identity(schedule=Schedule(5, 8, 1e-3, 0)),
+        identity(settings=(images[0][::-1], "a", 0.5)), identity(settings=(images[0], "b", 0.5)),
+        identity(settings=(images[0], "a", 0.25)), identity(settings=(images[0].astype(np.int8), "a", 0.5)),
+    ]  # fmt: skip
+    assert identity() == identity(small()) and len({identity(), *others}) == 1 + len(others)
+
+
 def test_writing_checkpoints_changes_nothing(run, images, tmp_path, monkeypatch):
     without = run(images)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
@@ -222,6 +244,35 @@ def test_a_loss_that_is_not_finite_stops_the_training(images):
         model.output.weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="classifier: loss nan at step 2"):
         train_classifier(model, *images, Schedule(4, 16, 1e-3, 0), path=CPU, log_every=2)
+
+
+# Resolutions
+
+
+def test_at_resolution_keeps_means_and_leaves_whole_images(images):
+    batch = training.image_batch(torch.from_numpy(images[0]))
+    assert training.at_resolution(batch, 32) is batch
+    for side in (8, 16, 24):
+        small_batch = training.at_resolution(batch, side)
+        assert small_batch.shape == (64, 3, side, side)
+        assert torch.allclose(small_batch.mean((1, 2, 3)), batch.mean((1, 2, 3)), atol=0.01)
+        assert 0 <= small_batch.min() and small_batch.max() <= 1
+
+
+def test_equal_shares_of_the_steps_see_each_resolution(images, monkeypatch):
+    seen = []
+    shrink = training.at_resolution
+    monkeypatch.setattr(training, "at_resolution", lambda x, side: seen.append(side) or shrink(x, side))
+    model = small()
+    history = train_classifier(model, *images, Schedule(9, 16, 1e-2, 0), path=CPU, resolutions=[8, 16, 32])
+    assert seen == [8] * 3 + [16] * 3 + [32] * 3
+    assert np.isfinite(history[-1]["loss"])
+
+
+@pytest.mark.parametrize("sides", [[], [16], [32, 16], [1, 32], [40, 32], [16.0, 32], ["16", 32], [True, 32]])
+def test_resolutions_must_end_at_the_full_one(images, sides):
+    with pytest.raises(InputError, match="resolutions: found .*, expected whole numbers from 2 to 32"):
+        train_classifier(small(), *images, Schedule(4, 16, 1e-3, 0), path=CPU, resolutions=sides)
 
 
 # Stability

@@ -211,6 +211,18 @@ def test_table1_floors_each_class(tmp_path):
     assert result["median_width"] == 30 and result["frames"] == {"val": {"found": 1, "expected": 548}}
 
 
+def test_table1_names_what_was_read(tmp_path):
+    write_set(tmp_path, {"a": CAR_ROW, "b": CAR_ROW})
+    write_set(tmp_path, {"c": CAR_ROW}, name="train")
+    result = table1(read_objects(tmp_path))
+    real = visdrone.table1_text(result | {"source": "visdrone"})
+    assert real == visdrone.table1_text(result)
+    assert real.startswith("Table 1 (train 1 of 6471 frames, val 2 of 548 frames; strict rows)\n")
+    drawn = visdrone.table1_text(result | {"source": "scenes"})
+    assert drawn.startswith("Table 1 (3 drawn frames; strict rows)\n") and "6471" not in drawn
+    assert drawn.splitlines()[1:] == real.splitlines()[1:]
+
+
 def command(*arguments):
     done = subprocess.run([sys.executable, "-m", "lib.visdrone", *map(str, arguments)], cwd=ROOT,
                           capture_output=True, text=True, timeout=120)
@@ -242,6 +254,10 @@ def test_data_folder_must_exist(monkeypatch, tmp_path):
     assert visdrone.data_folder() == tmp_path and visdrone.visdrone_folder() is None
     write_set(tmp_path, {"a": CAR_ROW})
     assert visdrone.visdrone_folder() == tmp_path
+    assert visdrone.visdrone_folder(sets=["train"]) is None
+    write_set(tmp_path / "visdrone", {"a": CAR_ROW}, name="train")  # halves in both places
+    assert visdrone.visdrone_folder(sets=["train"]) == tmp_path / "visdrone"
+    assert visdrone.visdrone_folder(sets=["val"]) == tmp_path
 
 
 @pytest.fixture(scope="module")

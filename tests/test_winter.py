@@ -157,6 +157,14 @@ def test_names_and_mapping_can_be_given(yolo):
         find_frames(yolo, mapping={"coach": "boat"})
 
 
+def test_hidden_files_of_a_copy_are_no_data(yolo):
+    whole = find_frames(yolo)
+    for name in ("images/monday/._a.png", "labels/monday/._a.txt", ".DS_Store", ".backup/a.png"):
+        write(yolo / name, "\x00 no data")
+    again = find_frames(yolo)
+    assert again.table.equals(whole.table) and again.paths == whole.paths
+
+
 @pytest.mark.parametrize("text", ["names: [car, bicycle, bus]", "names:\n  0: car\n  1: bicycle\n  2: bus"])
 def test_class_names_from_yaml(yolo, text):
     (yolo / "classes.txt").unlink()

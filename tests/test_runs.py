@@ -1,0 +1,116 @@
+"""How files are written: whole or not at all, and what is said when the disk refuses."""
+
+import errno
+import os
+import pickle
+import resource
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lib import runs
+from lib.runs import InputError, MissingStep, WriteError, atomic_path
+
+
+def full(*arguments, **named):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def small_files():
+    """No file of this process may grow over 4 kB: a real refusal of the system, in every writer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+WRITERS = {
+    "text": lambda path: runs.write_text(path, "x" * 9000),
+    "json": lambda path: runs.write_json(path, list(range(5000))),
+    "array": lambda path: runs.write_array(path, np.zeros(5000)),
+    "table": lambda path: runs.write_table(path, pd.DataFrame({"a": range(5000)})),
+    "weights": lambda path: runs.write_weights(path, {"a": torch.zeros(5000)}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_cannot_be_written_is_named_and_nothing_stays(tmp_path, small_files, kind):
+    path = tmp_path / "a file"
+    path.write_text("old")
+    with pytest.raises(WriteError) as caught:
+        WRITERS[kind](path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: found ") and said.endswith(", expected a file that can be written")
+    assert "\n" not in said
+    assert os.listdir(tmp_path) == ["a file"] and path.read_text() == "old"
+    if kind != "array":  # NumPy says how much it wrote, not why no more
+        assert caught.value.errno == errno.EFBIG
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        runs.write_text(tmp_path / "a.txt", "x")
+    place = tmp_path / "a.txt"
+    assert str(caught.value) == f"{place}: found a full disk (No space left on device), expected room for it"
+    assert isinstance(caught.value, InputError) and caught.value.errno == errno.ENOSPC
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("unexpected pos 704 vs 598"), OSError("9 requested and 2 written")]
+)
+def test_a_library_that_does_not_say_why(tmp_path, monkeypatch, error):
+    """torch.save and NumPy: with no room left it was the disk; else their own words stay."""
+
+    def write():
+        with atomic_path(tmp_path / "a.pt"):
+            raise error
+
+    with pytest.raises(type(error), match="704|9 requested"):
+        write()
+    monkeypatch.setattr(runs.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    with pytest.raises(WriteError, match=r"a\.pt: found a full disk \(No space left on device\)"):
+        write()
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_errors_go_on_as_they_are(tmp_path):
+    for error in (InputError("x", "y", "z"), KeyError("k"), FileNotFoundError(2, "No such file", "b.txt")):
+        with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "a"):
+            raise error
+        assert caught.value is error
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_files_at_once_name_one(tmp_path):
+    with pytest.raises(WriteError, match=r"inner: found a full disk"):
+        with atomic_path(tmp_path / "outer"), atomic_path(tmp_path / "inner"):
+            full()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_target_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(WriteError, match=r"file/a\.txt: found "):
+        runs.write_text(tmp_path / "file" / "a.txt", "x")
+    (tmp_path / "folder" / "b").mkdir(parents=True)
+    with pytest.raises(WriteError, match=r"folder: found Is a directory"):
+        runs.write_text(tmp_path / "folder", "x")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("error", [
+    InputError("a.txt", "x", "y", 3), MissingStep("a.npz", "make reproduce"),
+    WriteError("a.npy", OSError(errno.ENOSPC, "No space left on device")),
+])  # fmt: skip
+def test_errors_of_worker_processes_arrive(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert (again.where, again.line) == (error.where, error.line)
