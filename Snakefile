@@ -96,7 +96,7 @@ rule generation:
         here("state/04_generation.json"),
         here("state/stores.json division.npz classifier.safetensors vae_car.safetensors"),
     output:
-        made("04_generation", "synthetic_car.npy winterised.npy winterised_labels.npy metrics/generation.json judge.safetensors"),
+        made("04_generation", "synthetic_car.npy recoloured.npy recoloured_labels.npy metrics/generation.json judge.safetensors"),
     threads: workflow.cores
     shell:
         stage("04_generation")
@@ -106,11 +106,11 @@ rule retraining:
     input:
         here("state/05_retraining.json"),
         here("state/stores.json division.npz classifier.safetensors synthetic_car.npy"),
-        here("winterised.npy winterised_labels.npy"),
+        here("recoloured.npy recoloured_labels.npy"),
     output:
         made("05_retraining", "classifier_continued.safetensors classifier_retrained.safetensors"),
-        here("classifier_winterised.safetensors metrics/retraining.json"),
-        here("answers/continued.npz answers/vae_transfer.npz answers/vae_winterised.npz"),
+        here("classifier_recoloured.safetensors metrics/retraining.json"),
+        here("answers/continued.npz answers/vae_transfer.npz answers/vae_recoloured.npz"),
     threads: workflow.cores
     shell:
         stage("05_retraining")
@@ -122,7 +122,7 @@ rule evaluation:
         expand(here("state/stores.json metrics/data.json metrics/table1.json metrics/classifier.json"), run=RUNS),
         expand(here("metrics/vae.json metrics/transfer.json metrics/generation.json"), run=RUNS),
         expand(here("metrics/retraining.json answers/none.npz answers/continued.npz"), run=RUNS),
-        expand(here("answers/vae_transfer.npz answers/vae_winterised.npz"), run=RUNS),
+        expand(here("answers/vae_transfer.npz answers/vae_recoloured.npz"), run=RUNS),
     output:
         expand(
             made("06_evaluation", "table1.json table2.csv table2_summary.json table2.md evaluation.json"),

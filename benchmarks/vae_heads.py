@@ -85,7 +85,7 @@ def compare(run: Run, steps: int, batch_size: int, rate: float, objective: Objec
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     split, seed = parse_run(options.run.name)
     place = Run(options.run.resolve().parent.name, split, seed, "vae_heads")

@@ -17,7 +17,7 @@ ARMS = {
     "none": Arm("before", "before", ""),
     "continued": Arm("control", "control", "_continued"),
     "vae_transfer": Arm("after", "after:\nVAE cars", "_retrained"),
-    "vae_winterised": Arm("with counterexamples", "and counter-\nexamples", "_winterised"),
+    "vae_recoloured": Arm("with counterexamples", "and counter-\nexamples", "_recoloured"),
 }
 BASELINES = ("none", "continued")  # without new images
 

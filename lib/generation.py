@@ -98,31 +98,33 @@ def first(images: np.ndarray, count: int) -> np.ndarray:
     return images[:count]
 
 
-def winterise(
-    vae: VAE,
-    images: np.ndarray,
-    winter: np.ndarray,
-    summer: np.ndarray,
-    path: ComputePath,
-    *,
-    way: tuple[float, float] = (1.0, 2.5),
-    seed: int = 0,
+def recolour(
+    images: np.ndarray, towards: np.ndarray, *, share: tuple[float, float] = (0.5, 1.0), seed: int = 0
 ) -> np.ndarray:
-    """Other objects as the autoencoder would show them in winter, uint8 (n, 32, 32, 3).
+    """Images in the colours of others, uint8 (n, 32, 32, 3): colour transfer, shapes stay.
 
-    The way from summer to winter is the difference between the mean codes of the winter cars and of the
-    summer cars. Each image is moved that way times a number drawn uniformly from `way`; what the decoder
-    changes is added to the image itself: image + decode(z + way) - decode(z). No winter picture of the
-    other classes is used. Raises ValueError if `way` is not two numbers, the smaller first.
+    Each image takes, channel by channel, the mean and the standard deviation of one of `towards`
+    uint8 (m, 32, 32, 3) drawn at random (Reinhard et al., IEEE CG&A 21(5), 2001, here in RGB), mixed with
+    the image itself by a share drawn uniformly from `share`. Raises ValueError if there is nothing
+    to take colours from, or `share` is not two numbers in [0, 1], the smaller first.
     """
-    if len(way) != 2 or not way[0] <= way[1]:
-        raise ValueError(f"way: found {way}, expected two numbers, the smaller first")
-    random = np.random.default_rng([seed, 5])
-    to_winter = encode(vae, winter, path)[0].mean(0) - encode(vae, summer, path)[0].mean(0)
-    codes = encode(vae, images, path)[0]
-    share = random.uniform(*way, (len(images), 1)).astype(np.float32)
-    change = decode(vae, codes + share * to_winter, path).astype(np.int16) - decode(vae, codes, path)
-    return (images + change).clip(0, 255).astype(np.uint8)
+    if not len(towards) or len(share) != 2 or not 0 <= share[0] <= share[1] <= 1:
+        raise ValueError(
+            f"towards, share: found {len(towards)} images, {share}; "
+            "expected one at least, two numbers in [0, 1], the smaller first"
+        )
+    random = np.random.default_rng([seed, 7])
+    chosen = random.integers(0, len(towards), len(images))
+    shares = random.uniform(*share, (len(images), 1, 1, 1)).astype(np.float32)
+    made = np.empty_like(images)
+    for start in range(0, len(images), CHUNK):
+        rows = slice(start, start + CHUNK)
+        own, other = images[rows].astype(np.float32), towards[chosen[rows]].astype(np.float32)
+        mean, sd = own.mean((1, 2), keepdims=True), own.std((1, 2), keepdims=True)
+        target = other.mean((1, 2), keepdims=True), other.std((1, 2), keepdims=True)
+        new = (own - mean) / (sd + 1) * target[1] + target[0]  # + 1: a flat image stays flat
+        made[rows] = (own + shares[rows] * (new - own)).round().clip(0, 255).astype(np.uint8)
+    return made
 
 
 def interpolate(vae: VAE, pairs: np.ndarray, steps: int, path: ComputePath) -> np.ndarray:

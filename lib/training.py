@@ -25,7 +25,7 @@ from lib.models import IMAGE_SIZE, build_classifier
 
 CHECKPOINT_SECONDS = 60.0  # how much work an interruption may cost
 EVALUATION_BATCH = 500
-VALIDATIONS = 8  # times that a training is measured on its validation images
+VALIDATIONS = 8  # times at most that a training is measured on its validation images, never twice a pass
 
 
 def image_batch(images: Tensor) -> Tensor:
@@ -252,7 +252,8 @@ def train_classifier(
     sides in px at which equal shares of the steps see the images; the template pools over
     whatever is left of a picture, so small images first cost a quarter and teach the coarse
     part (progressive resizing). Returns the history: loss and training accuracy per
-    `log_every` steps, validation accuracy VALIDATIONS times. Raises InputError for other resolutions.
+    `log_every` steps, validation accuracy at most VALIDATIONS times. Raises InputError for
+    other resolutions.
     """
     check_resolutions(resolutions, smallest=2 ** (len(model.body.groups) - 1))  # one pixel must be left
     path.place(model)
@@ -291,7 +292,7 @@ def train_classifier(
         title=title,
         log_every=log_every,
         after=after if validation else None,
-        after_every=math.ceil(schedule.steps / VALIDATIONS),
+        after_every=max(len(data) // schedule.batch_size, math.ceil(schedule.steps / VALIDATIONS)),
     )
 
 

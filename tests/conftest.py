@@ -82,7 +82,7 @@ def make_run(repository):
         names = [f"seed{seed}" for seed in seeds]
         tables = []
         for seed, name in zip(seeds, names, strict=True):
-            recalls = {"none": 0.6, "continued": 0.65, "vae_transfer": 0.9, "vae_winterised": 0.8}
+            recalls = {"none": 0.6, "continued": 0.65, "vae_transfer": 0.9, "vae_recoloured": 0.8}
             for arm, recall in recalls.items():
                 rng = np.random.default_rng([seed, 7])
                 winter = {p: _answers(rng, recall, 200, 0) for p in evaluation.PROTOCOLS}

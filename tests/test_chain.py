@@ -169,7 +169,7 @@ def test_the_chain_makes_every_file(chain):
     for name in ("division.npz", "classifier.safetensors", "vae_car.safetensors", "synthetic_car.npy",
                  "judge.safetensors", "classifier_continued.safetensors", "classifier_retrained.safetensors",
                  "answers/none.npz", "answers/continued.npz", "answers/vae_transfer.npz",
-                 "answers/vae_winterised.npz", "winterised.npy"):  # fmt: skip
+                 "answers/vae_recoloured.npz", "recoloured.npy"):  # fmt: skip
         assert (seed / name).stat().st_size > 0, name
     for name in ("data", "table1", "classifier", "vae", "transfer", "generation", "retraining"):
         assert json.loads((seed / f"metrics/{name}.json").read_text()), name

@@ -41,7 +41,7 @@ def root(tmp_path, monkeypatch):
         runs.write_json(
             folder / "metrics/retraining.json", {"n_synthetic": 500, "test": {"none": {"x": seed}}}
         )
-        for arm, wrong in (("none", 10), ("continued", 5), ("vae_transfer", 0), ("vae_winterised", 2)):
+        for arm, wrong in (("none", 10), ("continued", 5), ("vae_transfer", 0), ("vae_recoloured", 2)):
             write_answers(folder / f"answers/{arm}.npz", seed, wrong)
     return tmp_path
 

@@ -361,14 +361,14 @@ def test_table2_markdown():
 
 def test_table2_is_one_table_a_split_with_every_arm():
     values = {"winter_car_recall": [600], "accuracy": [900]}
-    table = pd.concat([rows(arm, values) for arm in ("vae_winterised", "vae_transfer", "mixup", "none")])
+    table = pd.concat([rows(arm, values) for arm in ("vae_recoloured", "vae_transfer", "mixup", "none")])
     other = table.assign(split="sequence")
     summary = ev.summarise(pd.concat([table, other], ignore_index=True))
     text = ev.table2_markdown(summary, frames="VisDrone-DET, val 456 of 548 frames")
     heads = [row for row in text.splitlines() if row.startswith("| |") or row.startswith("|  |")]
     assert len(heads) == 2 and heads[0] == heads[1]
     assert as_lines(text)[""] == ["paper before", "paper after", "before (none)", "after (vae_transfer)",
-                                  "with counterexamples (vae_winterised)", "mixup"]  # fmt: skip
+                                  "with counterexamples (vae_recoloured)", "mixup"]  # fmt: skip
     titles = [row for row in text.splitlines() if row.startswith("Split by")]
     assert [title.split(";")[0] for title in titles] == ["Split by object", "Split by sequence"]
     assert all("; VisDrone-DET, val 456 of 548 frames; 811 winter cars, 100 syn" in title for title in titles)

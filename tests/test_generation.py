@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lib.acceleration import ComputePath
-from lib.autoencoding import decode, encode, reconstruct
-from lib.generation import LATENTS, draw_codes, first, generate, interpolate, winterise
+from lib.autoencoding import encode, reconstruct
+from lib.generation import LATENTS, draw_codes, first, generate, interpolate, recolour
 from lib.models import build_vae
 from lib.runs import InputError
 
@@ -151,28 +151,32 @@ def test_interpolation_ends_at_the_reconstructions(vae, cars):
     assert not np.allclose(*mu)
 
 
-def test_winterise_leaves_images_alone_where_winter_is_summer(vae, cars):
-    assert np.array_equal(winterise(vae, cars, cars[:3], cars[:3], CPU), cars)
-
-
-def test_winterise_adds_what_the_decoder_changes_on_the_way_to_winter(vae, cars):
-    winter, summer = np.full((3, 32, 32, 3), 240, np.uint8), np.full((3, 32, 32, 3), 20, np.uint8)
+def test_recolour_gives_the_others_colours_and_keeps_the_shape(cars):
+    towards = np.full((1, 32, 32, 3), 200, np.uint8)
+    towards[:, ::2] = 160  # mean 180, standard deviation 20
     kept = cars.copy()
-    made = winterise(vae, cars, winter, summer, CPU, seed=5)
+    made = recolour(cars, towards, share=(1.0, 1.0), seed=2)
     assert made.dtype == np.uint8 and made.shape == cars.shape and np.array_equal(cars, kept)
-    assert np.array_equal(made, winterise(vae, cars, winter, summer, CPU, seed=5))
-    way = encode(vae, winter, CPU)[0].mean(0) - encode(vae, summer, CPU)[0].mean(0)
-    codes = encode(vae, cars, CPU)[0]
-    share = np.random.default_rng([5, 5]).uniform(1.0, 2.5, (len(cars), 1)).astype(np.float32)
-    moved = decode(vae, codes + share * way, CPU).astype(int) - decode(vae, codes, CPU)
-    assert np.abs(moved).max() > 0  # there is a way to go
-    assert np.array_equal(made, np.clip(cars + moved, 0, 255))
+    assert np.abs(made.mean((1, 2)) - 180).max() < 1 and (made.std((1, 2)) < 20.5).all()
+    for before, after in zip(cars, made, strict=True):
+        for k in range(3):
+            assert np.corrcoef(before[..., k].ravel(), after[..., k].ravel())[0, 1] > 0.99
+    assert np.array_equal(recolour(cars, towards, share=(0.0, 0.0)), cars)
+    half = recolour(cars, towards, share=(0.5, 0.5), seed=2).astype(float)
+    assert np.abs(half - (cars.astype(float) + made) / 2).max() <= 1
 
 
-def test_winterise_refuses_a_way_that_is_no_range(vae, cars):
-    for way in ((1.0,), (2.0, 1.0)):
-        with pytest.raises(ValueError, match="way: found"):
-            winterise(vae, cars, cars, cars, CPU, way=way)
+def test_recolour_depends_on_the_seed_alone(cars):
+    made = [recolour(cars, cars[::-1], seed=seed).tobytes() for seed in (3, 3, 4)]
+    assert made[0] == made[1] != made[2]
+    flat = np.full((1, 32, 32, 3), 77, np.uint8)
+    assert (np.ptp(recolour(flat, cars, share=(1.0, 1.0)), axis=(1, 2)) == 0).all()  # no texture from nothing
+
+
+@pytest.mark.parametrize(("count", "share"), [(0, (0.5, 1.0)), (2, (0.5,)), (2, (0.8, 0.2)), (2, (0.5, 1.5))])
+def test_recolour_refuses(cars, count, share):
+    with pytest.raises(ValueError, match="towards, share: found"):
+        recolour(cars, cars[:count], share=share)
 
 
 def test_first_takes_what_was_asked_or_says_what_there_is():

@@ -38,7 +38,7 @@ def test_it_shows_both_tables_beside_the_paper(printed):
         "paper before", "paper after", "before", "control", "after", "with counterexamples",
     ]  # fmt: skip
     assert [name.strip() for name in names if name] == [
-        "(none)", "(continued)", "(vae_transfer)", "(vae_winterised)",
+        "(none)", "(continued)", "(vae_transfer)", "(vae_recoloured)",
     ]  # fmt: skip
     assert printed.count("paper before") == 1 and "|" not in printed
 
