@@ -13,10 +13,12 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 900.0  # seconds that a worker may take for one answer; then it is stopped
 
 
 class WorkerError(RuntimeError):
@@ -99,9 +101,17 @@ class Worker:
         return self._read()
 
     def _read(self) -> dict:
-        text = self._process.stdout.readline()
-        while text and not text.startswith("{"):  # said while modules were imported, before `Line` stood
+        late = threading.Timer(PATIENCE, self._process.kill)
+        late.start()
+        try:
             text = self._process.stdout.readline()
+            while text and not text.startswith("{"):  # said while modules were imported, before `Line` stood
+                text = self._process.stdout.readline()
+        finally:
+            waiting = late.is_alive()
+            late.cancel()
+        if not text and not waiting:
+            raise WorkerError(f"{self.name}: no answer within {PATIENCE:,.0f} s")
         if not text:
             self._log.seek(0)
             said = self._log.read().strip().splitlines() or ["no word"]

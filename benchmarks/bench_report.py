@@ -86,7 +86,7 @@ def ratios(rows: list[dict]) -> dict[str, float | None]:
                 found[f"{key}_vs_keras"] = min(keras) if keras else None
             if "limit" in row:
                 found[f"{key}_share_of_limit"] = row["limit"]["share_of_limit"]
-        elif key == "growth":
+        elif key == "growth" and "exponent" in row:
             found["growth_exponent"] = row["exponent"]
             found["growth_peak_memory_cutting"] = row["peak_bytes_cutting_rise"]
             found["growth_peak_memory"] = row["peak_bytes_rise"]
@@ -125,6 +125,9 @@ def table(result: dict) -> str:
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
 
     for row in result["rows"]:
+        if "missing" in row and "stages" not in row:
+            add(row, "–", "", "", row["missing"])
+            continue
         for name, peer in row.get("peers", {}).items():
             if "missing" in peer:
                 add(row, speed(row["ours"]), name, "–", peer["missing"])

@@ -155,6 +155,32 @@ def test_worker_that_fails_says_why_in_one_line():
         worker.ask(fail=True)
 
 
+def test_worker_that_never_answers_is_stopped(monkeypatch):
+    monkeypatch.setattr("benchmarks.bench_protocol.PATIENCE", 0.2)
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(WorkerError, match="fake: no answer within 0 s"), Worker(sleeping, "fake") as worker:
+        worker.about()
+
+
+def test_a_row_that_fails_leaves_the_others(monkeypatch):
+    def fail(*_):
+        raise KeyError("parts\nmissing")
+
+    monkeypatch.setattr(bench, "measure_machine", lambda *_: MACHINE)
+    good = step_row(**{"eager PyTorch": [4.0]})
+    monkeypatch.setattr(bench, "step_row", lambda key, *_: good | {"key": key})
+    monkeypatch.setattr(bench, "data_row", fail)
+    monkeypatch.setattr(bench, "growth_row", fail)
+    monkeypatch.setattr(bench, "find_frames", lambda *_: ([], "no frames"))
+    said = []
+    result = bench.measure(bench.QUICK, [1, 2, 4], said.append)
+    assert [row["key"] for row in result["rows"][-2:]] == ["data", "growth"]
+    assert all("KeyError" in row["missing"] for row in result["rows"][-2:])
+    assert any("data preparation failed" in text for text in said)
+    assert result["ratios"]["classifier_vs_eager"] == 4.0
+    assert "| data preparation |  | – |" in bench.table(result)
+
+
 def test_race_in_turn_with_a_peer_that_fails():
     dead = [sys.executable, "-c", "import no_such_module"]
     commands = {"ours": fake(0.5), "slow": fake(2.0), "dead": dead}
