@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from lib.acceleration import ComputePath
@@ -17,6 +18,7 @@ from lib.runs import InputError
 
 LATENTS = ("posterior", "mixed", "prior")
 CHUNK = 2000
+MOST_STRETCH = 3.0  # of contrast in a colour transfer; more would show noise as texture
 
 
 class Codes(NamedTuple):
@@ -103,10 +105,11 @@ def recolour(
 ) -> np.ndarray:
     """Images in the colours of others, uint8 (n, 32, 32, 3): colour transfer, shapes stay.
 
-    Each image takes, channel by channel, the mean and the standard deviation of one of `towards`
-    uint8 (m, 32, 32, 3) drawn at random (Reinhard et al., IEEE CG&A 21(5), 2001, here in RGB), mixed with
-    the image itself by a share drawn uniformly from `share`. Raises ValueError if there is nothing
-    to take colours from, or `share` is not two numbers in [0, 1], the smaller first.
+    Each image takes the mean and the standard deviation of lightness and of both colour axes (CIELAB)
+    of one of `towards` uint8 (m, 32, 32, 3) drawn at random (Reinhard et al., IEEE CG&A 21(5), 2001, with
+    another space of the same kind), mixed with the image itself by a share drawn uniformly from `share`.
+    Raises ValueError if there is nothing to take colours from, or `share` is not two numbers in
+    [0, 1], the smaller first.
     """
     if not len(towards) or len(share) != 2 or not 0 <= share[0] <= share[1] <= 1:
         raise ValueError(
@@ -119,12 +122,20 @@ def recolour(
     made = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
-        own, other = images[rows].astype(np.float32), towards[chosen[rows]].astype(np.float32)
+        own, other = _space(images[rows], cv2.COLOR_RGB2LAB), _space(towards[chosen[rows]], cv2.COLOR_RGB2LAB)
         mean, sd = own.mean((1, 2), keepdims=True), own.std((1, 2), keepdims=True)
         target = other.mean((1, 2), keepdims=True), other.std((1, 2), keepdims=True)
-        new = (own - mean) / (sd + 1) * target[1] + target[0]  # + 1: a flat image stays flat
-        made[rows] = (own + shares[rows] * (new - own)).round().clip(0, 255).astype(np.uint8)
+        stretch = np.minimum(target[1] / (sd + 1e-3), MOST_STRETCH)  # a flat image stays flat
+        new = _space((own - mean) * stretch + target[0], cv2.COLOR_LAB2RGB) * 255
+        mixed = images[rows] + shares[rows] * (new - images[rows])
+        made[rows] = mixed.round().clip(0, 255).astype(np.uint8)
     return made
+
+
+def _space(images: np.ndarray, code: int) -> np.ndarray:
+    """Images (n, 32, 32, 3), uint8 or float, in another colour space: float32, L* 0..100 or RGB 0..1."""
+    scaled = images.astype(np.float32) / 255 if images.dtype == np.uint8 else images
+    return cv2.cvtColor(scaled.reshape(-1, images.shape[2], 3), code).reshape(images.shape)
 
 
 def interpolate(vae: VAE, pairs: np.ndarray, steps: int, path: ComputePath) -> np.ndarray:
