@@ -21,7 +21,7 @@ import torch
 import yaml
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("lib", "notebooks", "params", "Snakefile")
+SOURCES = ("lib", "notebooks", "params", "figures/benchmarks", "Snakefile")
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LIMIT = 1200  # seconds that a busy machine may take for one call
 PLAIN = {"compiler": "off", "precision": "float32"}  # fastest for so little work
