@@ -65,7 +65,7 @@ FULL = Plan()
 # Keras without XLA alone: it starts sooner, and was the faster way where it was tried with small batches.
 # Not compiled: the compiler alone would take half of the four minutes.
 QUICK = Plan(
-    steps=1, repeats=4, keras_jit=(False,), frames=120, data_repeats=3, images=500, image_repeats=2,
+    steps=1, repeats=3, keras_jit=(False,), frames=120, data_repeats=3, images=250, image_repeats=2,
     compiler="off",
 )  # fmt: skip
 FAILURES = (InputError, WorkerError, OSError, RuntimeError, ValueError, KeyError)  # of a row; others go on
