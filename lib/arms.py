@@ -19,7 +19,6 @@ ARMS = {
     "vae_transfer": Arm("after", "after:\nVAE cars", "_retrained"),
     "vae_recoloured": Arm("with counterexamples", "and counter-\nexamples", "_recoloured"),
 }
-BASELINES = ("none", "continued")  # without new images
 
 
 def weights_file(arm: str) -> str:

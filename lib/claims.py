@@ -8,26 +8,29 @@ No number is typed by hand, so none can disagree with `figures/`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from lib import evaluation, runs
+from lib import runs
 from lib.arms import ARMS
+from lib.evaluation import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.report import frames_text
 from lib.runs import InputError
 from lib.settings import ROOT
+from lib.table2 import (
+    arms_of,
+    markdown_table,
+    paper_numbers,
+    seeds_text,
+    table2_lines,
+    table2_settings,
+)
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
 START, END = "<!-- claims -->", "<!-- /claims -->"
 PYTHON = ".venv/bin/python"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown from rows of cells, the first of them the head."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
 
 
 def exact_rows(figures: Path) -> list[list[str]]:
@@ -75,7 +78,7 @@ def head_rows(figures: Path) -> list[list[str]]:
 
 def _paper(metric: str, protocol: str | None) -> str:
     """The paper's numbers, before and after, in one cell."""
-    known = [number for number in evaluation.paper_numbers(metric, protocol) if number != "–"]
+    known = [number for number in paper_numbers(metric, protocol) if number != "–"]
     return " → ".join(known) or "–"
 
 
@@ -89,27 +92,27 @@ def profile_tables(folder: Path) -> list[str]:
     machine = origin["machine"]["gpu"] or f"{origin['machine']['cores']} cores"
     # evaluation.json of an older run does not say it
     frames = about.get("frames_text") or frames_text(origin["data"])
-    winter = evaluation.winter_of(summary, "winter_car_recall")
+    winter = winter_of(summary, "winter_car_recall")
     command = f"make reproduce{'' if profile == 'embedded' else f' PROFILE={profile}'}"
-    arms = evaluation.arms_of(summary)
+    arms = arms_of(summary)
     tables = []
-    for setting in evaluation.table2_settings(summary):
-        seeds = evaluation.seeds_text(summary, setting[0])
+    for setting in table2_settings(summary):
+        seeds = seeds_text(summary, setting[0])
         title = (f"**Profile `{profile}`, split by {setting[0]}: {frames}; {winter}; percent, {seeds}; "
                  f"`{command}`, {minutes} on {machine} for all of its runs**")  # fmt: skip
         head = ["measure", "paper", *(ARMS[arm].label if arm in ARMS else arm for arm in arms)]
         rows = [
             [line, _paper(metric, protocol), *cells]
-            for line, metric, protocol, cells in evaluation.table2_lines(summary, setting, arms)
+            for line, metric, protocol, cells in table2_lines(summary, setting, arms)
         ]
-        tables.append(f"{title}\n\n{_table([head, *rows])}")
+        tables.append(f"{title}\n\n{markdown_table([head, *rows])}")
     return tables
 
 
 def table(figures: Path) -> str:
     """All tables as Markdown."""
     head = ["claim", "command", "time, 2 cores", "paper", "ours"]
-    tables = [_table([head, *exact_rows(figures), *realism_rows(figures), *head_rows(figures)])]
+    tables = [markdown_table([head, *exact_rows(figures), *realism_rows(figures), *head_rows(figures)])]
     for profile in ("embedded", "visdrone-val", "paper"):
         if (figures / profile / "table2_summary.json").exists():
             tables += profile_tables(figures / profile)

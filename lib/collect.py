@@ -8,13 +8,13 @@ import pandas as pd
 
 from lib import evaluation, runs
 from lib.arms import ARMS
-from lib.settings import ROOT, parse_run
+from lib.settings import ROOT, Run, parse_run
 from lib.testsets import PROTOCOLS, read_answers
 
 
 def _command(profile: str, name: str) -> str:
     """What makes the files of a run."""
-    return f"make reproduce PROFILE={profile} SEEDS={parse_run(name)[1]}"
+    return Run(profile, *parse_run(name), "06_evaluation").command()
 
 
 def run_rows(profile: str, name: str) -> pd.DataFrame:

@@ -146,14 +146,8 @@ def _frames(table: pd.DataFrame, image_path: Callable[[str, str], Path]) -> Iter
 
 
 def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
-    """All crops of a frame, uint8 (n, size, size, 3), and winter versions or None; or an error's parts.
-
-    An InputError comes back as its parts because it does not survive the way between processes.
-    """
-    try:
-        image = load_frame(frame.path)
-    except InputError as error:
-        return error.where, error.found, error.expected
+    """All crops of a frame, uint8 (n, size, size, 3), and their winter or None; InputError as `cut_boxes`."""
+    image = load_frame(frame.path)
     crops = np.empty((len(frame.rows), size, size, 3), np.uint8)
     winter = np.empty_like(crops) if snow else None
     pixels = np.asarray(image) if snow else None  # a copy of the frame, which cutting alone does without
@@ -161,7 +155,7 @@ def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
         corners = clip_box((x, y, width, height), image.size)
         if corners is None:
             found = f"a box wholly outside (annotation line {line}: x {x}, y {y}, {width} x {height})"
-            return frame.path, found, f"a box in this frame of {image.width} x {image.height}"
+            raise InputError(frame.path, found, f"a box in this frame of {image.width} x {image.height}")
         crops[i] = np.asarray(image.crop(corners).resize((size, size), RESAMPLE))
         if snow:
             rng = object_rng(snow_seed, frame.set_name, frame.name, line)
@@ -275,8 +269,6 @@ def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> N
                 np.lib.format.write_array_header_1_0(file, header)
             results = _in_order(pool, task, _frames(table, image_path), 2 * workers)
             for blocks in progress(results, total=total, desc="cutting frames"):
-                if len(blocks) == 3:
-                    raise InputError(*blocks)
                 for file, block in zip(files, blocks, strict=False):
                     file.write(block.tobytes())
         (folder / "store.json").unlink(missing_ok=True)  # from here to the new one there is no store

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lib.crops import FILES, CropStore, cut_crops, open_store
 from lib.download import FOLDER, count_files, download
+from lib.evaluation import SIMULATED
 from lib.runs import InputError, require
 from lib.scenes import draw_scenes
 from lib.settings import DATA, ROOT, Run
@@ -14,7 +15,7 @@ from lib.visdrone import OFFICIAL, SETS, Objects, read_objects, sets_folder
 from lib.winter import open_winter
 
 SOURCES = ("scenes", "visdrone")
-WINTER_NAMES = {"simulated": "simulated winter", "crops": "winter crops", "frames": "winter frames"}
+WINTER_NAMES = {"simulated": SIMULATED, "crops": "winter crops", "frames": "winter frames"}
 
 
 def find_objects(
@@ -93,7 +94,7 @@ def open_stores(run: Run, winter: str) -> tuple[CropStore, CropStore | None]:
 
     Raises MissingStep, with the command that cuts them again, for a store that is not there.
     """
-    names = ["crops"] if winter == WINTER_NAMES["simulated"] else ["crops", "winter"]
+    names = ["crops"] if winter == SIMULATED else ["crops", "winter"]
     for name in names:
         for file in FILES:
             # not `make reproduce`: it looks at the run's files, not at the stores that all runs share

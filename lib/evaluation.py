@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lib.arms import ARMS
 from lib.intervals import DRAWS, Measure, over_seeds, ratio_over_seeds, share
 from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
 from lib.intervals import wilson as wilson
@@ -29,7 +28,7 @@ PROTOCOLS = ("paper", "heldout")
 SPLITS = ("object", "sequence")
 ARMS_WITHOUT_SAMPLES = ("none", "continued", "winter", "oversampled", "classic")  # n_synthetic is 0
 CONTROL, BEFORE = "continued", "none"
-SIMULATED = "simulated winter"  # the label of every number that drawn snow made, as in data.WINTER_NAMES
+SIMULATED = "simulated winter"  # the label of every number that drawn snow made
 NONCARS = "winter_noncar_called_car"  # may be of another winter than the cars, see `noncars_winter`
 COLUMNS = (
     "arm", "protocol", "split", "n_winter", "n_synthetic", "seed", "metric",
@@ -43,20 +42,6 @@ METRICS = (
 )  # fmt: skip
 # how far an arm may move and still count as better: at most 2 points up, at most 1 point down
 LIMITS = {"winter_noncar_called_car": 0.02, "noncar_called_car": 0.02, "car_recall": -0.01}
-PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the paper gives no number
-    ("car_recall", None): (96.1, 96.1),
-    ("winter_car_recall", "paper"): (71.2, 92.4),
-    ("accuracy", None): (92.2, None),
-}
-LINES = (  # of Table 2: metric, protocol (None: both have the same), title
-    ("car_recall", None, "Summer cars: recall"),
-    ("winter_car_recall", "heldout", "Winter cars ({winter}): recall, held out"),
-    ("winter_car_recall", "paper", "Winter cars ({winter}): recall, protocol paper (leaky)"),
-    ("car_precision", None, "Summer cars: precision"),
-    ("noncar_called_car", None, "Non-cars called car, summer"),
-    (NONCARS, None, "Non-cars called car, winter ({winter})"),
-    ("accuracy", None, "Overall accuracy, six classes"),
-)
 
 
 class Answers(NamedTuple):
@@ -127,12 +112,6 @@ def noncars_winter(about: Mapping) -> str:
     A user's own winter pictures may hold cars alone: then drawn snow serves for the other classes.
     """
     return about["winter"] if about["noncar_source"] == "own" else SIMULATED
-
-
-def titles(about: Mapping) -> dict[str, str]:
-    """What each metric of LINES is called in a run (held out); `about` is its metrics/data.json."""
-    return {metric: title.format(winter=noncars_winter(about) if metric == NONCARS else about["winter"])
-            for metric, protocol, title in LINES if protocol != "paper"}
 
 
 def winter_of(rows: pd.DataFrame, metric: str) -> str:
@@ -343,86 +322,3 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
             "better": moved > 0 and all(guard["kept"] for guard in guards.values()) if known else None,
         })  # fmt: skip
     return entries
-
-
-def arms_of(summary: pd.DataFrame) -> list[str]:
-    """Arms of a summary in the order of Table 2, then others by name."""
-    found = set(summary["arm"])
-    return [arm for arm in ARMS if arm in found] + sorted(found - ARMS.keys())
-
-
-def table2_settings(summary: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """(split, n_winter, n_synthetic) of each Table 2 in a summary; a baseline alone makes none of its own."""
-    with_samples = summary[~summary["arm"].isin(ARMS_WITHOUT_SAMPLES)]
-    chosen = with_samples if len(with_samples) else summary
-    keys = chosen[["split", "n_winter", "n_synthetic"]].drop_duplicates()
-    return sorted((row.split, int(row.n_winter), int(row.n_synthetic)) for row in keys.itertuples())
-
-
-def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
-    """'71.2 [68.0, 74.3]' in percent, or a dash; a baseline's only row may have another n_winter."""
-    rows = rows[rows["arm"] == arm]
-    baseline = arm in ARMS_WITHOUT_SAMPLES
-    chosen = rows[(rows["n_winter"] == n_winter) & (baseline | (rows["n_synthetic"] == n_synthetic))]
-    if baseline and not len(chosen) and len(rows) == 1:
-        chosen = rows
-    if len(chosen) != 1:
-        return "–"
-    row = chosen.iloc[0]
-    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-
-
-def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
-                 arms: Sequence[str]) -> list[tuple[str, str, str | None, list[str]]]:
-    """Table 2 of one setting: (title, metric, protocol, one cell an arm) by LINES, a line for each winter."""
-    split, *numbers = setting
-    at_split = summary[summary["split"] == split]
-    lines = []
-    for metric, protocol, title in LINES:
-        # what is the same in both protocols: take either
-        at = protocol or ("heldout" if "heldout" in set(at_split["protocol"]) else "paper")
-        rows = at_split[(at_split["metric"] == metric) & (at_split["protocol"] == at)]
-        for winter in sorted(set(rows["winter"])) or ["not measured"]:
-            cells = [_cell(rows[rows["winter"] == winter], arm, *numbers) for arm in arms]
-            lines.append((title.format(winter=winter), metric, protocol, cells))
-    return lines
-
-
-def seeds_text(summary: pd.DataFrame, split: str) -> str:
-    """What the intervals of a split are."""
-    seeds = int(summary.loc[summary["split"] == split, "n_seeds"].max())
-    if seeds > 1:
-        return f"means of {seeds} seeds, 95 % intervals over seeds"
-    return "one seed, 95 % intervals within it"
-
-
-def paper_numbers(metric: str, protocol: str | None, paper: Mapping = PAPER_TABLE2) -> list[str]:
-    """The paper's numbers before and after, in percent; a dash where it gives none."""
-    return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]
-
-
-def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, frames: str = "",
-                    paper: Mapping = PAPER_TABLE2) -> str:
-    """Table 2 beside the paper's, as Markdown, in percent: one for each split (and numbers), arms as columns.
-
-    `arms`: all of the summary unless given; `frames`: what the data are, such as "VisDrone-DET,
-    val 456 of 548 frames". Raises InputError for an arm without rows.
-    """
-    known = arms_of(summary)
-    arms = known if arms is None else list(arms)
-    if missing := [arm for arm in arms if arm not in known]:
-        raise InputError("table 2", f"no rows of arm {', '.join(missing)}", f"some of {', '.join(known)}")
-    ours = [f"{ARMS[arm].label} ({arm})" if arm in ARMS else arm for arm in arms]
-    head = ["", "paper before", "paper after", *ours]
-    parts = []
-    for setting in table2_settings(summary[summary["arm"].isin(arms)]):
-        split, n_winter, n_synthetic = setting
-        data = f"{frames}; " if frames else ""
-        parts.append(f"Split by {split}; {data}{n_winter} winter cars, {n_synthetic} synthetic; percent; "
-                     f"{seeds_text(summary, split)}.\n")  # fmt: skip
-        parts.append("| " + " | ".join(head) + " |")
-        parts.append("| " + " | ".join(["---"] * len(head)) + " |")
-        for title, metric, protocol, cells in table2_lines(summary, setting, arms):
-            parts.append("| " + " | ".join([title, *paper_numbers(metric, protocol, paper), *cells]) + " |")
-        parts.append("")
-    return "\n".join(parts)

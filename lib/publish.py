@@ -19,6 +19,7 @@ from typing import Any
 import nbformat
 
 from lib import claims, runs, settings
+from lib.evaluation import SIMULATED
 from lib.report import need, profile_folder
 from lib.runs import InputError
 
@@ -54,7 +55,7 @@ def published_files(profile: str) -> dict[str, Path]:
     found = need(profile, "summary/evaluation.json")
     first = found["runs"][0]
     data = need(profile, f"{first}/metrics/data.json")
-    drawn = profile == EMBEDDED and data["source"] == "scenes" and data["winter"] == "simulated winter"
+    drawn = profile == EMBEDDED and data["source"] == "scenes" and data["winter"] == SIMULATED
     folder = profile_folder(profile)
     command = f"make reproduce PROFILE={profile}"
     files = {name: runs.require(folder / "summary" / name, command) for name in TABLES}

@@ -248,7 +248,7 @@ def train_classifier(
     """Train in place with Adam and categorical cross-entropy (paper, section 5).
 
     images: uint8 (N, 32, 32, 3); labels: int (N,), 0..classes-1. Accuracy on
-    `validation` (images, labels) is measured once a pass and at the end. `resolutions`:
+    `validation` (images, labels) is measured as it goes and at the end. `resolutions`:
     sides in px at which equal shares of the steps see the images; the template pools over
     whatever is left of a picture, so small images first cost a quarter and teach the coarse
     part (progressive resizing). Returns the history: loss and training accuracy per

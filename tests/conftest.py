@@ -75,7 +75,7 @@ def make_run(repository):
     """make_run(profile, seeds) -> folder of a profile's runs, finished, split by object, simulated winter."""
     import pandas as pd
 
-    from lib import evaluation, runs
+    from lib import evaluation, runs, table2
 
     def write(profile="embedded", seeds=(0, 1), source="scenes"):
         folder = repository / "runs" / profile
@@ -109,7 +109,7 @@ def make_run(repository):
         means = evaluation.summarise(table)
         runs.write_table(summary / "table2.csv", table)
         runs.write_json(summary / "table2_summary.json", evaluation.records(means))
-        runs.write_text(summary / "table2.md", evaluation.table2_markdown(means))
+        runs.write_text(summary / "table2.md", table2.table2_markdown(means))
         verdicts = [entry for base in ("continued", "none") for entry in evaluation.verdict(means, base)]
         runs.write_json(summary / "evaluation.json", {
             "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads"})  # fmt: skip

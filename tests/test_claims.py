@@ -8,8 +8,9 @@ import pytest
 
 from lib import claims, runs
 from lib.arms import ARMS
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, LINES, PROTOCOLS
+from lib.evaluation import ARMS_WITHOUT_SAMPLES, PROTOCOLS
 from lib.settings import ROOT
+from lib.table2 import LINES
 
 SIMULATED = "simulated winter"
 DATA = {"source": "visdrone", "frames": {"val": {"found": 456, "expected": 548}}, "winter": SIMULATED}

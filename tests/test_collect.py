@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib import collect, evaluation, runs
+from lib import collect, evaluation, runs, table2
 from lib.arms import ARMS
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, CAR, COLUMNS
 from lib.runs import InputError, MissingStep
@@ -102,7 +102,7 @@ def test_drawn_snow_is_never_called_the_user_s_winter(root):
     assert set(table.loc[drawn, "winter"]) == {"simulated winter"}
     assert set(table.loc[~drawn, "winter"]) == {"snow"}
     summary = evaluation.summarise(table)
-    text = evaluation.table2_markdown(summary)
+    text = table2.table2_markdown(summary)
     assert text.count("Split by") == 1
     assert "| Winter cars (snow): recall, held out |" in text
     (line,) = [row for row in text.splitlines() if "Non-cars called car, winter" in row]
@@ -117,7 +117,7 @@ def test_drawn_snow_is_never_called_the_user_s_winter(root):
 def test_noncars_from_two_places_are_never_averaged(root):
     drawn_noncars(root, ["seed3"])  # which flights have no other classes depends on the seed
     summary = evaluation.summarise(collect.collect("some", ["seed0", "seed3"]))
-    text = evaluation.table2_markdown(summary)
+    text = table2.table2_markdown(summary)
     lines = [row for row in text.splitlines() if "Non-cars called car, winter" in row]
     assert [line.split("|")[1].strip() for line in lines] == [
         "Non-cars called car, winter (simulated winter)", "Non-cars called car, winter (snow)",

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from lib import evaluation as ev
+from lib import table2
 from lib.data import WINTER_NAMES
 from lib.intervals import over_seeds, ratio_over_seeds, share
 from lib.runs import InputError, write_json, write_table
@@ -343,7 +344,7 @@ def as_lines(text) -> dict[str, list[str]]:
 
 def test_table2_markdown():
     table = pd.concat([three_arms(), rows("vae_transfer", {"winter_car_recall": [924]}, protocol="paper")])
-    text = ev.table2_markdown(ev.summarise(table))
+    text = table2.table2_markdown(ev.summarise(table))
     line = as_lines(text)
     assert line[""] == ["paper before", "paper after", "before (none)", "control (continued)",
                         "after (vae_transfer)"]
@@ -356,7 +357,7 @@ def test_table2_markdown():
     assert line["Overall accuracy, six classes"] == ["92.2", "–", "–", "–", "–"]
     assert "one seed" in text and "811 winter cars, 100 synthetic" in text
     with pytest.raises(InputError, match="no rows of arm winter"):
-        ev.table2_markdown(ev.summarise(table), arms=["none", "winter"])
+        table2.table2_markdown(ev.summarise(table), arms=["none", "winter"])
 
 
 def test_table2_is_one_table_a_split_with_every_arm():
@@ -364,7 +365,7 @@ def test_table2_is_one_table_a_split_with_every_arm():
     table = pd.concat([rows(arm, values) for arm in ("vae_recoloured", "vae_transfer", "mixup", "none")])
     other = table.assign(split="sequence")
     summary = ev.summarise(pd.concat([table, other], ignore_index=True))
-    text = ev.table2_markdown(summary, frames="VisDrone-DET, val 456 of 548 frames")
+    text = table2.table2_markdown(summary, frames="VisDrone-DET, val 456 of 548 frames")
     heads = [row for row in text.splitlines() if row.startswith("| |") or row.startswith("|  |")]
     assert len(heads) == 2 and heads[0] == heads[1]
     assert as_lines(text)[""] == ["paper before", "paper after", "before (none)", "after (vae_transfer)",
@@ -372,17 +373,18 @@ def test_table2_is_one_table_a_split_with_every_arm():
     titles = [row for row in text.splitlines() if row.startswith("Split by")]
     assert [title.split(";")[0] for title in titles] == ["Split by object", "Split by sequence"]
     assert all("; VisDrone-DET, val 456 of 548 frames; 811 winter cars, 100 syn" in title for title in titles)
-    few = ev.table2_markdown(summary, arms=["vae_transfer", "none"])  # any arms, in the order asked for
+    few = table2.table2_markdown(summary, arms=["vae_transfer", "none"])  # any arms, in the order asked for
     assert as_lines(few)[""][2:] == ["after (vae_transfer)", "before (none)"]
-    assert ev.table2_markdown(summary, arms=["none"]).count("Split by") == 2
+    assert table2.table2_markdown(summary, arms=["none"]).count("Split by") == 2
 
 
 def test_table2_of_other_numbers_of_cars_is_another_table():
     some = [rows("vae_transfer", {"accuracy": [900]}, n, k) for n, k in ((811, 100), (811, 200), (50, 100))]
     table = pd.concat([rows("continued", {"accuracy": [880]}, 811), *some], ignore_index=True)
     summary = ev.summarise(table)
-    assert ev.table2_settings(summary) == [("object", 50, 100), ("object", 811, 100), ("object", 811, 200)]
-    text = ev.table2_markdown(summary)
+    settings = [("object", 50, 100), ("object", 811, 100), ("object", 811, 200)]
+    assert table2.table2_settings(summary) == settings
+    text = table2.table2_markdown(summary)
     cells = [row.split("|")[4:6] for row in text.splitlines() if row.startswith("| Overall accuracy")]
     assert len(cells) == 3 and all(after.strip().startswith("90.0 [") for _, after in cells)
     assert all(control.strip().startswith("88.0 [") for control, _ in cells)
@@ -390,9 +392,10 @@ def test_table2_of_other_numbers_of_cars_is_another_table():
 
 def test_titles_name_the_winter_of_each_measure():
     about = {"winter": "winter crops", "noncar_source": "store"}
-    titles = ev.titles(about)
+    titles = table2.titles(about)
     assert titles["winter_car_recall"] == "Winter cars (winter crops): recall, held out"
     assert titles["winter_noncar_called_car"] == "Non-cars called car, winter (simulated winter)"
-    assert ev.titles(about | {"noncar_source": "own"})["winter_noncar_called_car"].endswith("(winter crops)")
-    assert set(titles) == {metric for metric, _, _ in ev.LINES} <= set(ev.METRICS)
+    own = table2.titles(about | {"noncar_source": "own"})
+    assert own["winter_noncar_called_car"].endswith("(winter crops)")
+    assert set(titles) == {metric for metric, _, _ in table2.LINES} <= set(ev.METRICS)
     assert ev.SIMULATED == WINTER_NAMES["simulated"]

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import evaluation, figures
+from lib import evaluation, figures, table2
 from lib.arms import ARMS
 
 
@@ -28,7 +28,7 @@ def summary(noncars: str | None) -> pd.DataFrame:
 @pytest.mark.parametrize("noncars, said", [(None, "winter crops"), ("simulated winter", "simulated winter")])
 def test_table2_names_the_data_and_each_winter(noncars, said):
     figure = figures.table2(
-        summary(noncars), evaluation.PAPER_TABLE2, list(ARMS), "object", "val 456 of 548 frames"
+        summary(noncars), table2.PAPER_TABLE2, list(ARMS), "object", "val 456 of 548 frames"
     )
     assert "split by object: val 456 of 548 frames" in figure.get_suptitle()
     titles = [axis.get_title() for axis in figure.axes]

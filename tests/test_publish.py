@@ -160,10 +160,10 @@ def published(finished):
     return finished
 
 
-def change(folder, **machine):
+def change(folder, part="machine", **values):
     path = folder / "summary/provenance.json"
     found = runs.read_json(path)
-    found["machine"].update(machine)
+    found[part].update(values)
     runs.write_json(path, found)
 
 
@@ -210,20 +210,13 @@ def test_table_1_must_be_equal_everywhere(published, capsys):
     assert "Table 1, train: 721, committed 720" in capsys.readouterr().out
 
 
-def data(folder, **of_data):
-    path = folder / "summary/provenance.json"
-    found = runs.read_json(path)
-    found["data"].update(of_data)
-    runs.write_json(path, found)
-
-
 def test_other_data_have_another_table_1_and_a_tolerance(published, repository, capsys):
     for folder in (published / "summary", repository / "figures/embedded"):
         path = folder / "provenance.json"
         found = runs.read_json(path)
         found["data"]["source"] = "visdrone"
         runs.write_json(path, found)
-    data(published, fingerprint="def", frames={"val": {"found": 548, "expected": 548}})
+    change(published, "data", fingerprint="def", frames={"val": {"found": 548, "expected": 548}})
     path = published / "summary/table1.json"
     runs.write_json(path, runs.read_json(path) | {"train": 721})
     shift(published, "winter_car_recall", 8)
@@ -238,7 +231,7 @@ def test_other_data_have_another_table_1_and_a_tolerance(published, repository, 
 
 
 def test_drawn_scenes_of_other_bytes_still_have_table_1(published, capsys):
-    data(published, fingerprint="def")
+    change(published, "data", fingerprint="def")
     assert verify.main(["embedded"]) == 0
     assert "Table 2 has a tolerance." in capsys.readouterr().out
     path = published / "summary/table1.json"
@@ -247,7 +240,7 @@ def test_drawn_scenes_of_other_bytes_still_have_table_1(published, capsys):
 
 
 def test_another_winter_is_other_data(published, capsys):
-    data(published, winter_fingerprint="mine", winter="winter crops")
+    change(published, "data", winter_fingerprint="mine", winter="winter crops")
     assert verify.main(["embedded"]) == 0
     assert "180" not in capsys.readouterr().err
     origin = {"source": "scenes", "frames": {}, "fingerprint": "a", "winter": "winter crops"}

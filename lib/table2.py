@@ -1,0 +1,121 @@
+"""Table 2 as a person reads it: its lines, its cells in percent, beside the paper's numbers, as Markdown.
+
+What is measured and compared stands in `lib.evaluation`; here nothing is computed but percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from lib.arms import ARMS
+from lib.evaluation import ARMS_WITHOUT_SAMPLES, NONCARS, noncars_winter
+from lib.runs import InputError
+
+PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the paper gives no number
+    ("car_recall", None): (96.1, 96.1),
+    ("winter_car_recall", "paper"): (71.2, 92.4),
+    ("accuracy", None): (92.2, None),
+}
+LINES = (  # of Table 2: metric, protocol (None: both have the same), title
+    ("car_recall", None, "Summer cars: recall"),
+    ("winter_car_recall", "heldout", "Winter cars ({winter}): recall, held out"),
+    ("winter_car_recall", "paper", "Winter cars ({winter}): recall, protocol paper (leaky)"),
+    ("car_precision", None, "Summer cars: precision"),
+    ("noncar_called_car", None, "Non-cars called car, summer"),
+    (NONCARS, None, "Non-cars called car, winter ({winter})"),
+    ("accuracy", None, "Overall accuracy, six classes"),
+)
+
+
+def titles(about: Mapping) -> dict[str, str]:
+    """What each metric of LINES is called in a run (held out); `about` is its metrics/data.json."""
+    return {metric: title.format(winter=noncars_winter(about) if metric == NONCARS else about["winter"])
+            for metric, protocol, title in LINES if protocol != "paper"}
+
+
+def arms_of(summary: pd.DataFrame) -> list[str]:
+    """Arms of a summary in the order of Table 2, then others by name."""
+    found = set(summary["arm"])
+    return [arm for arm in ARMS if arm in found] + sorted(found - ARMS.keys())
+
+
+def table2_settings(summary: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """(split, n_winter, n_synthetic) of each Table 2 in a summary; a baseline alone makes none of its own."""
+    with_samples = summary[~summary["arm"].isin(ARMS_WITHOUT_SAMPLES)]
+    chosen = with_samples if len(with_samples) else summary
+    keys = chosen[["split", "n_winter", "n_synthetic"]].drop_duplicates()
+    return sorted((row.split, int(row.n_winter), int(row.n_synthetic)) for row in keys.itertuples())
+
+
+def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
+    """'71.2 [68.0, 74.3]' in percent, or a dash; a baseline's only row may have another n_winter."""
+    rows = rows[rows["arm"] == arm]
+    baseline = arm in ARMS_WITHOUT_SAMPLES
+    chosen = rows[(rows["n_winter"] == n_winter) & (baseline | (rows["n_synthetic"] == n_synthetic))]
+    if baseline and not len(chosen) and len(rows) == 1:
+        chosen = rows
+    if len(chosen) != 1:
+        return "–"
+    row = chosen.iloc[0]
+    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
+                 arms: Sequence[str]) -> list[tuple[str, str, str | None, list[str]]]:
+    """Table 2 of one setting: (title, metric, protocol, one cell an arm) by LINES, a line for each winter."""
+    split, *numbers = setting
+    at_split = summary[summary["split"] == split]
+    lines = []
+    for metric, protocol, title in LINES:
+        # what is the same in both protocols: take either
+        at = protocol or ("heldout" if "heldout" in set(at_split["protocol"]) else "paper")
+        rows = at_split[(at_split["metric"] == metric) & (at_split["protocol"] == at)]
+        for winter in sorted(set(rows["winter"])) or ["not measured"]:
+            cells = [_cell(rows[rows["winter"] == winter], arm, *numbers) for arm in arms]
+            lines.append((title.format(winter=winter), metric, protocol, cells))
+    return lines
+
+
+def seeds_text(summary: pd.DataFrame, split: str) -> str:
+    """What the intervals of a split are."""
+    seeds = int(summary.loc[summary["split"] == split, "n_seeds"].max())
+    if seeds > 1:
+        return f"means of {seeds} seeds, 95 % intervals over seeds"
+    return "one seed, 95 % intervals within it"
+
+
+def paper_numbers(metric: str, protocol: str | None, paper: Mapping = PAPER_TABLE2) -> list[str]:
+    """The paper's numbers before and after, in percent; a dash where it gives none."""
+    return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown from rows of cells, the first of them the head."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
+
+
+def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, frames: str = "",
+                    paper: Mapping = PAPER_TABLE2) -> str:
+    """Table 2 beside the paper's, as Markdown, in percent: one for each split (and numbers), arms as columns.
+
+    `arms`: all of the summary unless given; `frames`: what the data are, such as "VisDrone-DET,
+    val 456 of 548 frames". Raises InputError for an arm without rows.
+    """
+    known = arms_of(summary)
+    arms = known if arms is None else list(arms)
+    if missing := [arm for arm in arms if arm not in known]:
+        raise InputError("table 2", f"no rows of arm {', '.join(missing)}", f"some of {', '.join(known)}")
+    ours = [f"{ARMS[arm].label} ({arm})" if arm in ARMS else arm for arm in arms]
+    head = ["", "paper before", "paper after", *ours]
+    parts = []
+    for setting in table2_settings(summary[summary["arm"].isin(arms)]):
+        split, n_winter, n_synthetic = setting
+        data = f"{frames}; " if frames else ""
+        parts.append(f"Split by {split}; {data}{n_winter} winter cars, {n_synthetic} synthetic; percent; "
+                     f"{seeds_text(summary, split)}.\n")  # fmt: skip
+        rows = [[title, *paper_numbers(metric, protocol, paper), *cells]
+                for title, metric, protocol, cells in table2_lines(summary, setting, arms)]  # fmt: skip
+        parts += [markdown_table([head, *rows]), ""]
+    return "\n".join(parts)
