@@ -56,7 +56,10 @@ def stage(notebook, runs="{wildcards.run}"):
     return f'exec "$STAGE_PYTHON" -m lib.stages {notebook} {PROFILE} {runs}'
 
 
-# Every notebook uses all cores: they run one after the other.
+# The runs of a profile go side by side, each on its share of the cores: on two cores, two trainings of one
+# thread each do a sixth more than one of two threads. Notebook 01 makes what all runs share, and 06 needs all.
+# Snakemake tells PyTorch the number of threads; it depends on the plan only, so a resumed run keeps its bytes.
+SHARE = max(1, workflow.cores // len(RUNS))
 
 
 rule data_preparation:
@@ -65,6 +68,7 @@ rule data_preparation:
     output:
         made("01_data_preparation", "division.npz metrics/data.json metrics/table1.json state/stores.json"),
     threads: workflow.cores
+    priority: 1
     shell:
         stage("01_data_preparation")
 
@@ -75,7 +79,7 @@ rule classifier_training:
         here("state/stores.json division.npz"),
     output:
         made("02_classifier_training", "classifier.safetensors metrics/classifier.json answers/none.npz"),
-    threads: workflow.cores
+    threads: SHARE
     shell:
         stage("02_classifier_training")
 
@@ -86,7 +90,7 @@ rule vae_transfer:
         here("state/stores.json division.npz classifier.safetensors"),
     output:
         made("03_vae_transfer", "vae_car.safetensors metrics/vae.json metrics/transfer.json"),
-    threads: workflow.cores
+    threads: SHARE
     shell:
         stage("03_vae_transfer")
 
@@ -97,7 +101,7 @@ rule generation:
         here("state/stores.json division.npz classifier.safetensors vae_car.safetensors"),
     output:
         made("04_generation", "synthetic_car.npy recoloured.npy recoloured_labels.npy metrics/generation.json judge.safetensors"),
-    threads: workflow.cores
+    threads: SHARE
     shell:
         stage("04_generation")
 
@@ -111,7 +115,7 @@ rule retraining:
         made("05_retraining", "classifier_continued.safetensors classifier_retrained.safetensors"),
         here("classifier_recoloured.safetensors metrics/retraining.json"),
         here("answers/continued.npz answers/vae_transfer.npz answers/vae_recoloured.npz"),
-    threads: workflow.cores
+    threads: SHARE
     shell:
         stage("05_retraining")
 

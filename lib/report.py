@@ -8,6 +8,7 @@ the summary: timing.json (how long each notebook of each run took) and provenanc
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import re
@@ -55,19 +56,41 @@ def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
 
 
 def timing(profile: str, run_names: list[str]) -> dict[str, Any]:
-    """Seconds by notebook and run, and their sums."""
+    """Seconds by notebook and run, their sums, and how long all of them took on the clock.
+
+    Runs go side by side, so the clock shows less than the sum; what lies between two starts of
+    `make reproduce` does not count. `on_the_clock` is None if a notebook was run by hand.
+    """
     seconds: dict[str, dict[str, float]] = {}
+    spans: list[list[float] | None] = []
     for notebook in settings.notebook_names():
         for run in [*run_names, "summary"]:
             path = profile_folder(profile) / run / "timing" / f"{notebook}.json"
             if path.exists():
-                seconds.setdefault(notebook, {})[run] = runs.read_json(path)["seconds"]
+                found = runs.read_json(path)
+                seconds.setdefault(notebook, {})[run] = found["seconds"]
+                spans.append(found.get("clock"))
     by_run: dict[str, float] = {}
     for took in seconds.values():
         for run, value in took.items():
             by_run[run] = round(by_run.get(run, 0) + value, 1)
     sums = {notebook: round(sum(took.values()), 1) for notebook, took in seconds.items()}
-    return {"seconds": seconds, "by_stage": sums, "by_run": by_run, "total": round(sum(sums.values()), 1)}
+    return {
+        "seconds": seconds,
+        "by_stage": sums,
+        "by_run": by_run,
+        "total": round(sum(sums.values()), 1),
+        "on_the_clock": None if None in spans else round(_covered(spans), 1),
+    }
+
+
+def _covered(spans: list[list[float]]) -> float:
+    """Length of the union of intervals [from, to]."""
+    covered, reached = 0.0, -math.inf
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return covered
 
 
 def _git(*words: str) -> str | None:
@@ -256,7 +279,10 @@ def timing_text(times: dict[str, Any]) -> str:
     rows += [
         [name, f"{sum_:,.0f}", str(len(times["seconds"][name]))] for name, sum_ in times["by_stage"].items()
     ]
-    return aligned([*rows, ["all", f"{times['total']:,.0f}", ""]], indent="")
+    rows.append(["all", f"{times['total']:,.0f}", ""])
+    if times["on_the_clock"] is not None:
+        rows.append(["on the clock", f"{times['on_the_clock']:,.0f}", ""])
+    return aligned(rows, indent="")
 
 
 def text(profile: str) -> str:

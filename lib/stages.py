@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,16 @@ def failure(notebook: Path, stderr: str) -> str:
     return lines[-1] if lines else "papermill stopped without a word"
 
 
+def _never_started(notebook: Path, log: Path) -> bool:
+    """Whether papermill failed because the notebook's kernel did not come up."""
+    with contextlib.suppress(Exception):
+        cells = nbformat.read(notebook, as_version=4).cells
+        if any(cell.get("execution_count") or cell.get("outputs") for cell in cells):
+            return False
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return any(words in text for words in ("Address already in use", "Kernel died", "Kernel didn't respond"))
+
+
 def _watch(words: list[str], log: Path) -> int:
     """Run a command to its end; stop it when this process is told to stop or loses its parent."""
     environment = os.environ | {"PYTHONPATH": str(settings.ROOT)}
@@ -273,10 +284,17 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     runs.write_json(mark, now)
     title = f"{notebook} {folder.name}"
     _say(f"{title} ...")
-    started = time.monotonic()
-    status = _watch(command(profile, notebook, run_names, part), log)
-    seconds = time.monotonic() - started
+    began = time.time()
+    words = command(profile, notebook, run_names, part)
+    status = _watch(words, log)
+    if status and _never_started(part, log):  # two kernels that start at once may choose the same port
+        status = _watch(words, log)
+    ended = time.time()
+    seconds = ended - began
     if status == 0:
+        timing = folder / "timing" / f"{notebook}.json"
+        own = runs.read_json(timing) if timing.exists() else {}
+        runs.write_json(timing, own | {"clock": [round(began, 1), round(ended, 1)]})
         os.replace(part, target)
         failed.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
@@ -294,6 +312,20 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     return 1
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other notebook works in this folder: a run's own, or the one that the runs share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _say(f"waiting: another notebook is at work in {folder.relative_to(settings.ROOT).as_posix()}")
+        lock.acquire()
+    with lock:
+        yield
+
+
 def main(arguments: list[str]) -> int:
     """`python -m lib.stages NOTEBOOK PROFILE RUN...`: 0, 1 (it failed), 2 (bad arguments), 130 (stopped)."""
     if len(arguments) < 3:
@@ -302,19 +334,17 @@ def main(arguments: list[str]) -> int:
     notebook, profile, *run_names = arguments
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
-    lock = FileLock(shared / ".lock")
+    folder = run_folder(profile, notebook, run_names)
     try:
-        shared.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _say(f"waiting: another notebook of profile {profile} is running")
-            lock.acquire()
-        with lock:
-            there = (shared / "crops" / "store.json").exists()
-            if notebook != DATA and not there and not is_summary(notebook):
-                if status := execute(profile, DATA, run_names):  # the shared crops were deleted by hand
-                    return status
+        with _alone(folder):
+            if notebook == DATA:
+                with _alone(shared):
+                    return execute(profile, DATA, run_names)
+            if not is_summary(notebook):
+                with _alone(shared):
+                    if not (shared / "crops" / "store.json").exists():  # deleted by hand
+                        if status := execute(profile, DATA, run_names):
+                            return status
             return execute(profile, notebook, run_names)
     except OSError as error:  # a full disk, no permission
         _say(f"{notebook} failed: {' '.join(str(error).split())}")
