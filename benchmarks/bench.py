@@ -6,7 +6,8 @@ Rows: 1 training steps, 2 data preparation, 3 sampling, scoring and classifying,
 memory, 5 the embedded profile stage by stage. Variants of a row run in the same minutes, in turn, each in a
 process of its own (`bench_protocol`). A number is the median over the repeats, in brackets the least and the
 most; a ratio is the median of the ratios of measurements that followed one another. Writes figures/bench.json
-and, beside it, the table as bench.md. A peer that cannot run here has an empty place with the reason.
+(with --rows runs/bench.json, so that a part never replaces the whole) and, beside it, the table as bench.md.
+A peer that cannot run here has an empty place with the reason.
 --quick: rows 1 to 3, fewer repeats, fewer frames and images.
 """
 
@@ -37,6 +38,7 @@ from lib.settings import notebook_names
 from lib.visdrone import OFFICIAL, SETS, visdrone_folder
 
 TARGET = ROOT / "figures" / "bench.json"
+PART = ROOT / "runs" / "bench.json"  # of some rows only: they do not replace the whole
 OTHER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 NO_OTHER = "not installed: `make bench` sets up .venv-bench, which needs a network"
 NETWORKS = {"classifier": "classifier training step", "vae": "VAE training step"}
@@ -328,19 +330,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="rows 1 to 3, fewer repeats")
     parser.add_argument("--rows", type=int, nargs="+", choices=range(1, 6), help="only these")
-    parser.add_argument("--output", type=Path, default=TARGET, help="the JSON; the table gets the ending .md")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="the JSON, figures/bench.json or, of some rows, runs/bench.json; the table gets the ending .md",
+    )
     options = parser.parse_args(arguments)
+    target = options.output or (PART if options.rows else TARGET)
     plan = QUICK if options.quick else FULL
     wanted = options.rows or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5])
     try:
         result = measure(plan, wanted, lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True))
-        write_json(options.output, result)
-        write_text(options.output.with_suffix(".md"), table(result))
+        write_json(target, result)
+        write_text(target.with_suffix(".md"), table(result))
     except (InputError, WorkerError, OSError, RuntimeError) as error:
         print(" ".join(f"error: {error}".split()), file=sys.stderr)
         return 2
     print(table(result), end="")
-    print(f"{options.output} and {options.output.with_suffix('.md').name}, {result['seconds']:,.0f} s")
+    print(f"{target} and {target.with_suffix('.md').name}, {result['seconds']:,.0f} s")
     return 0
 
 

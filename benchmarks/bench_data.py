@@ -60,8 +60,7 @@ def epoch(images: np.ndarray, labels: np.ndarray) -> int:
     from lib.training import Schedule, image_batch
 
     rows = np.random.default_rng(0).permutation(len(images))[: len(images) * 8 // 10]
-    data = torch.from_numpy(np.array(images[rows]))
-    target = torch.from_numpy(np.array(labels[rows], np.int64))
+    data, target = torch.from_numpy(images[rows]), torch.from_numpy(labels[rows].astype(np.int64))
     schedule, seen = Schedule(len(data) // BATCH, BATCH, 0.0, 0), 0
     for step in range(schedule.steps):
         chosen = schedule.rows(len(data), step)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -92,8 +93,8 @@ class Stopped(Exception):
 class Paced(Schedule):
     """A schedule at whose goals the training answers the driver and waits for its next request.
 
-    `fit` asks for the rows of a step first of all, so the time between two goals is that of whole steps,
-    with everything that the library does around them.
+    A training asks for the batch of a step first of all, so the time between two goals is that of whole
+    steps, with everything that the library does around them.
     """
 
     goal, begun = 0, 0.0
@@ -102,10 +103,15 @@ class Paced(Schedule):
         self.line, self.requests, self.path = line, line.requests(), path
         return self
 
-    def rows(self, count: int, step: int) -> torch.Tensor:
-        if step == self.goal:
-            self.goal += self._wait(step)
-        return super().rows(count, step)
+    def batches(self, count: int, device: str, draw) -> Callable[[int], list[torch.Tensor]]:
+        batch = super().batches(count, device, draw)
+
+        def paced(step: int) -> list[torch.Tensor]:
+            if step == self.goal:
+                self.goal += self._wait(step)
+            return batch(step)
+
+        return paced
 
     def _wait(self, step: int) -> int:
         finish(self.path.device)

@@ -42,18 +42,29 @@ class ComputePath:
         """Context in which the forward pass runs."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
+    def compiles(self, images: int) -> bool:
+        """Whether the path allows to compile, and a training on `images` images pays for it."""
+        return self.compiler and images >= WORTH_COMPILING
+
     def compile(self, function, images: int):
-        """`function` compiled if the path allows it and a training on `images` images pays for it."""
-        if not (self.compiler and images >= WORTH_COMPILING):
+        """`function`, compiled if that pays for itself in a training on `images` images."""
+        if not self.compiles(images):
             return function
         avoid_spaces()
         return _or_plain(function, torch.compile(function, dynamic=False))
 
-    def describe(self) -> str:
-        """One line for logs and the final table."""
+    def describe(self, images: int | None = None) -> str:
+        """One line for logs and the final table; with `images`, of a training on so many."""
         layout = "channels-last" if self.channels_last else "channels-first"
-        compiled = "torch.compile for long trainings" if self.compiler else "not compiled"
-        line = f"{self.device}, {self.precision}, {layout}, {compiled}, {self.threads} threads"
+        if images is not None and self.compiles(images):
+            compiled = "torch.compile"
+        elif self.compiler and images is None:
+            compiled = "torch.compile for long trainings"
+        else:
+            short = f" (pays from {WORTH_COMPILING:,} images on, here {images or 0:,})"
+            compiled = "not compiled" + (short if self.compiler else "")
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        line = f"{self.device}, {self.precision}, {layout}, {compiled}, {threads}"
         return line + (f" ({self.why})" if self.why else "")
 
     def asdict(self) -> dict:

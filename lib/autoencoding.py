@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from lib.acceleration import ComputePath
 from lib.models import VAE
-from lib.training import EVALUATION_BATCH, Schedule, augment, fit, generator, image_batch
+from lib.training import (
+    EVALUATION_BATCH,
+    Schedule,
+    augment,
+    draw_augmentation,
+    fit,
+    generator,
+    image_batch,
+    on_device,
+)
 
 
 class Objective(NamedTuple):
@@ -68,7 +77,7 @@ def train_vae(
     encoder's body keeps the transferred weights so long. Returns the history.
     """
     path.place(vae)
-    data = torch.from_numpy(np.array(images)).to(path.device)
+    data = on_device(images, path)
     if objective.features and classifier is None:
         raise ValueError(
             "objective.features: found a weight but no classifier, expected one to take features from"
@@ -92,18 +101,22 @@ def train_vae(
             loss = loss + objective.features * distance * x[0].numel()
         return loss, squared, kl
 
-    forward = path.compile(forward, schedule.steps * schedule.batch_size)
+    forward = path.compile(forward, schedule.images_compiled_for())
+
+    def draw(step: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        random = generator(schedule.seed, 3, step)
+        flip, _ = draw_augmentation(size, random)
+        beta = objective.beta * min(1.0, (step + 1) / max(1.0, objective.warm * schedule.steps))
+        return flip, torch.randn(size, latent, generator=random), torch.tensor(beta)
+
+    batches = schedule.batches(len(data), path.device, draw)
 
     def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         if step < freeze_steps:  # weights and running statistics
             vae.encoder.body.eval()
         vae.encoder.body.requires_grad_(step >= freeze_steps)
-        random = generator(schedule.seed, 3, step)
-        rows = schedule.rows(len(data), step).to(path.device)
-        batch = augment(data[rows], random)
-        epsilon = torch.randn(len(rows), latent, generator=random).to(path.device)
-        beta = objective.beta * min(1.0, (step + 1) / max(1.0, objective.warm * schedule.steps))
-        loss, squared, kl = forward(batch, epsilon, torch.tensor(beta, device=path.device))
+        rows, flip, epsilon, beta = batches(step)
+        loss, squared, kl = forward(augment(data[rows], flip), epsilon, beta)
         return loss, {"squared_error": squared.detach(), "kl": kl.detach()}
 
     def after(step: int) -> dict:
@@ -136,9 +149,7 @@ def encode(vae: VAE, images: np.ndarray, path: ComputePath) -> tuple[np.ndarray,
     vae.eval()
     found = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        block = torch.from_numpy(np.array(images[start : start + EVALUATION_BATCH])).to(
-            path.device
-        )
+        block = on_device(images[start : start + EVALUATION_BATCH], path)
         with path.autocast():
             mu, log_variance = vae.encoder(image_batch(block))
         found.append((mu.float().cpu().numpy(), torch.exp(0.5 * log_variance.float()).cpu().numpy()))
@@ -151,9 +162,7 @@ def decode(vae: VAE, codes: np.ndarray, path: ComputePath) -> np.ndarray:
     vae.eval()
     found = np.empty((len(codes), 32, 32, 3), np.uint8)
     for start in range(0, len(codes), EVALUATION_BATCH):
-        block = torch.from_numpy(np.asarray(codes[start : start + EVALUATION_BATCH], np.float32)).to(
-            path.device
-        )
+        block = on_device(np.asarray(codes[start : start + EVALUATION_BATCH], np.float32), path)
         with path.autocast():
             made = vae.decoder(block).float()
         found[start : start + len(block)] = (

@@ -33,31 +33,42 @@ def image_batch(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 255
 
 
+def on_device(array: np.ndarray, path: ComputePath) -> Tensor:
+    """An array as a tensor on the device; copied only if it must be (a read-only memory map is)."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(path.device)
+
+
 def generator(*seeds: int) -> torch.Generator:
     """A CPU generator from several numbers, mixed so that neighbours are unrelated."""
     mixed = np.random.SeedSequence([int(s) for s in seeds]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
 
 
-def augment(images: Tensor, random: torch.Generator, soften: float = 0.0) -> Tensor:
-    """Flip left-right at random; with probability `soften` blur a little (uint8 in and out, (N, 32, 32, 3)).
+def draw_augmentation(count: int, random: torch.Generator, soften: float = 0.0) -> tuple[Tensor, Tensor]:
+    """What `augment` needs for `count` images: which are flipped (bool), how much each is softened (0..1).
 
-    Softening mixes an image with its 3x3 binomial blur by a random share, so that
-    softness as such says nothing about the class. Numbers are drawn on the CPU: the
-    same on every device.
+    With probability `soften` an image is softened at all. On the CPU: the same numbers on every device.
     """
-    flip = (torch.rand(len(images), generator=random) < 0.5).to(images.device)
+    flip = torch.rand(count, generator=random) < 0.5
+    if not soften:
+        return flip, torch.zeros(count)
+    share = torch.rand(count, generator=random)
+    return flip, torch.where(torch.rand(count, generator=random) < soften, share, 0.0)
+
+
+def augment(images: Tensor, flip: Tensor, share: Tensor | None = None) -> Tensor:
+    """Flip some images left-right and soften by a share of their 3x3 binomial blur (uint8 in and out,
+    (N, 32, 32, 3); flip bool (N,), share float (N,)), so that softness as such says nothing about the class.
+    """
     images = torch.where(flip[:, None, None, None], images.flip(2), images)
-    if soften:
-        share = torch.rand(len(images), generator=random)
-        share = torch.where(torch.rand(len(images), generator=random) < soften, share, 0.0)
-        x = images.permute(0, 3, 1, 2).float()
-        kernel = torch.tensor([1.0, 2.0, 1.0], device=x.device) / 4
-        kernel = (kernel[:, None] * kernel[None]).expand(3, 1, 3, 3).contiguous()
-        soft = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
-        x = torch.lerp(x, soft, share.to(x.device)[:, None, None, None])
-        images = x.round().to(torch.uint8).permute(0, 2, 3, 1)
-    return images
+    if share is None:
+        return images
+    x = images.permute(0, 3, 1, 2).float()
+    kernel = 0.5 - 0.25 * torch.arange(-1, 2, device=x.device).abs()  # 1/4, 1/2, 1/4
+    kernel = (kernel[:, None] * kernel[None]).expand(3, 1, 3, 3).contiguous()
+    soft = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+    x = torch.lerp(x, soft, share[:, None, None, None])
+    return x.round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def check_resolutions(resolutions: Sequence[int], smallest: int) -> None:
@@ -94,6 +105,10 @@ class Schedule:
     rate: float
     seed: int
 
+    def images_compiled_for(self, resolutions: Sequence[int] = (IMAGE_SIZE,)) -> int:
+        """Images a resolution: each is compiled by itself and must pay for that by itself."""
+        return self.steps * self.batch_size // len(set(resolutions))
+
     def rows(self, count: int, step: int) -> Tensor:
         """Indices of a step's images: shuffled passes over `count` images, last short batch left out."""
         size = min(self.batch_size, count)
@@ -101,6 +116,28 @@ class Schedule:
         order = self._order(count, step // per_pass)
         start = (step % per_pass) * size
         return order[start : start + size]
+
+    def batches(
+        self, count: int, device: str, draw: Callable[[int, int], Sequence[Tensor]]
+    ) -> Callable[[int], list[Tensor]]:
+        """A function of the step: indices of its images and whatever `draw(step, images)` gives, on `device`.
+
+        Drawn on the CPU and moved a pass at a time, so that an accelerator waits for nothing within a pass.
+        """
+        size = min(self.batch_size, count)
+        per_pass = count // size
+        kept: dict[int, list[Tensor]] = {}
+
+        def batch(step: int) -> list[Tensor]:
+            number, place = divmod(step, per_pass)
+            if number not in kept:
+                kept.clear()
+                steps = range(number * per_pass, min((number + 1) * per_pass, self.steps))
+                drawn = [(self.rows(count, one), *draw(one, size)) for one in steps]
+                kept[number] = [torch.stack(tensors).to(device) for tensors in zip(*drawn, strict=True)]
+            return [tensors[place] for tensors in kept[number]]
+
+        return batch
 
     def _order(self, count: int, number: int) -> Tensor:
         if getattr(self, "_last", None) is None or self._last[0] != (count, number):
@@ -144,7 +181,8 @@ def fit(
     written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from
     there, unless its first weights, its schedule or its `settings` (whatever else the batches
     depend on, arrays included) were others; the file is removed when the training is
-    complete. Raises FloatingPointError if the loss is not finite.
+    complete. An accelerator is waited for only where something is measured or written.
+    Raises FloatingPointError if the loss is not finite.
     """
     optimiser = torch.optim.Adam(
         parameters or model.parameters(), lr=schedule.rate, fused=path.device != "mps"
@@ -159,6 +197,18 @@ def fit(
             history, first = state["history"], state["step"]
     saved = time.monotonic()
     logged: list[dict[str, Tensor]] = []
+    waiting: list[tuple[int, dict[str, Tensor]]] = []  # rows of the history that are still on the device
+
+    def settle() -> None:
+        for number, means in waiting:
+            row = {"step": number, **{name: float(mean) for name, mean in means.items()}}
+            if not math.isfinite(row["loss"]):
+                raise FloatingPointError(
+                    f"{title}: loss {row['loss']} at step {number}; lower the learning rate"
+                )
+            history.append(row)
+        waiting.clear()
+
     for step in runs.progress(range(first, schedule.steps), total=schedule.steps - first, desc=title):
         for group in optimiser.param_groups:
             group["lr"] = one_cycle(step, schedule.steps, schedule.rate)
@@ -169,22 +219,17 @@ def fit(
         optimiser.zero_grad(set_to_none=True)
         logged.append({"loss": loss.detach(), **values})
         done = step + 1
-        if done % log_every == 0 or done == schedule.steps:  # the one place that waits for the device
-            row = {"step": done, **{k: float(torch.stack([v[k] for v in logged]).mean()) for k in logged[0]}}
-            if not math.isfinite(row["loss"]):
-                raise FloatingPointError(
-                    f"{title}: loss {row['loss']} at step {done}; lower the learning rate"
-                )
+        last = done == schedule.steps
+        if done % log_every == 0 or last:
+            waiting.append((done, {k: torch.stack([v[k] for v in logged]).mean() for k in logged[0]}))
             logged = []
-            history.append(row)
-        if after and (done % after_every == 0 or done == schedule.steps):
+        measured = bool(after) and (done % after_every == 0 or last)
+        stopped_here = checkpoint and not (logged or last) and time.monotonic() - saved > CHECKPOINT_SECONDS
+        if path.device == "cpu" or measured or stopped_here or last:  # an accelerator is not waited for else
+            settle()
+        if measured:
             history.append({"step": done, **after(done)})
-        if (
-            checkpoint
-            and not logged
-            and done < schedule.steps
-            and time.monotonic() - saved > CHECKPOINT_SECONDS
-        ):
+        if stopped_here:
             with runs.atomic_path(checkpoint) as temporary:
                 torch.save(
                     {
@@ -224,7 +269,7 @@ def _in_batches(function, model, images, path, batch) -> np.ndarray:
     found = []
     with path.autocast():
         for start in range(0, len(images), batch):
-            block = torch.from_numpy(np.array(images[start : start + batch])).to(path.device)
+            block = on_device(images[start : start + batch], path)
             found.append(function(image_batch(block)).float().cpu().numpy())
     if not found:
         raise ValueError("found no images, expected at least one")
@@ -257,20 +302,25 @@ def train_classifier(
     """
     check_resolutions(resolutions, smallest=2 ** (len(model.body.groups) - 1))  # one pixel must be left
     path.place(model)
-    data = torch.from_numpy(np.array(images)).to(path.device)
-    target = torch.from_numpy(np.array(labels, np.int64)).to(path.device)
+    data = on_device(images, path)
+    target = on_device(np.asarray(labels, np.int64), path)
 
     def forward(batch: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         with path.autocast():
             scores = model(batch)
         return F.cross_entropy(scores.float(), truth), (scores.argmax(1) == truth).float().mean()
 
-    # each resolution is compiled by itself, and must pay for that by itself
-    forward = path.compile(forward, schedule.steps * schedule.batch_size // len(set(resolutions)))
+    forward = path.compile(forward, schedule.images_compiled_for(resolutions))
+
+    batches = schedule.batches(
+        len(data),
+        path.device,
+        lambda step, size: draw_augmentation(size, generator(schedule.seed, 2, step), soften),
+    )
 
     def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = schedule.rows(len(data), step).to(path.device)
-        batch = image_batch(augment(data[rows], generator(schedule.seed, 2, step), soften))
+        rows, flip, share = batches(step)
+        batch = image_batch(augment(data[rows], flip, share if soften else None))
         side = resolutions[step * len(resolutions) // schedule.steps]
         loss, accuracy = forward(at_resolution(batch, side), target[rows])
         return loss, {"accuracy": accuracy}

@@ -231,7 +231,7 @@ def read_objects(
     present = [name for name in SETS if name in sets and (folder / OFFICIAL.format(name)).is_dir()]
     if not present:
         raise InputError(folder, "no set", "a folder named " + " or ".join(map(OFFICIAL.format, sets)))
-    names, boxes, drops, frames = [], [], Counter(), {}
+    names, boxes, drops, frames = [], [np.empty((0, 6), np.int32)], Counter(), {}
     for set_name in present:
         base = folder / OFFICIAL.format(set_name)
         stems = _frames_of_set(base, images)
@@ -240,10 +240,14 @@ def read_objects(
             size = _size_if_known(base / "images" / f"{frame}.jpg", images)
             kept, dropped = read_annotation(base / "annotations" / f"{frame}.txt", rows, minimum_side, size)
             drops.update(dropped)
-            names += [(set_name, frame, frame.split("_")[0])] * len(kept)
-            boxes += kept
-    columns = {name: [row[k] for row in names] for k, name in enumerate(_COLUMNS[:3])}
-    numbers = np.array(boxes, dtype=np.int32).reshape(-1, 6)
+            names.append((set_name, frame, frame.split("_")[0]))
+            boxes.append(np.array(kept, np.int32).reshape(-1, 6))
+    counts = [len(numbers) for numbers in boxes[1:]]
+    columns = {
+        name: np.repeat(np.array([row[k] for row in names], object), counts)
+        for k, name in enumerate(_COLUMNS[:3])
+    }
+    numbers = np.concatenate(boxes)
     columns |= {name: numbers[:, k] for k, name in enumerate(_COLUMNS[3:])}
     table = pd.DataFrame(columns, columns=list(_COLUMNS))
     return Objects(table, dict(sorted(drops.items())), frames, folder, rows)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import bench, bench_data, bench_report, bench_torch
+from benchmarks import bench, bench_data, bench_report, bench_torch, fast_path
 from benchmarks.bench_protocol import Worker, WorkerError
 
 ROOT = Path(__file__).parent.parent
@@ -215,8 +215,11 @@ def test_paced_training_does_the_steps_that_were_asked():
     done, model, path = [], torch.nn.Linear(2, 1), ComputePath("cpu", "float32", True, False, 1)
     schedule = bench_torch.Paced(bench_torch.NEVER, 4, 1e-3, 0).start(FakeLine(), path)
 
+    batches = schedule.batches(16, "cpu", lambda step, size: (torch.tensor(step),))
+
     def loss(step):
-        assert len(schedule.rows(16, step)) == 4
+        rows, number = batches(step)
+        assert len(rows) == 4 and number == step
         done.append(step)
         return model(torch.ones(1, 2)).sum(), {}
 
@@ -297,6 +300,43 @@ def test_command_line_writes_json_and_table(tmp_path, monkeypatch, capsys):
     assert written["ratios"]["classifier_step_vs_eager"] == 4.0
     table = (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert table in capsys.readouterr().out and "eager PyTorch" in table
+
+
+def test_a_part_of_the_rows_does_not_replace_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "TARGET", tmp_path / "figures" / "bench.json")
+    monkeypatch.setattr(bench, "PART", tmp_path / "runs" / "bench.json")
+    result = {"machine": MACHINE, "rows": [], "ratios": {}, "seconds": 1.0}
+    monkeypatch.setattr(bench, "measure", lambda *_: result)
+    assert bench.main(["--rows", "2"]) == 0
+    assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["bench.json", "bench.md"]
+    assert not (tmp_path / "figures").exists()
+    assert bench.main([]) == 0
+    assert (tmp_path / "figures" / "bench.md").exists()
+
+
+def test_fast_and_reference_paths_are_compared_seed_by_seed(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def accuracy(run, path, passes):
+        asked.append((run.folder.name, path.precision, path.channels_last, path.compiler, passes))
+        reference = path.precision == "float32" and not path.channels_last
+        return 0.88 + 0.01 * run.seed - (0.002 * run.seed if reference else 0.0), 1.0
+
+    monkeypatch.setattr(fast_path, "accuracy", accuracy)
+    monkeypatch.setattr(fast_path, "TARGET", tmp_path / "fast_path.json")
+    assert fast_path.main(["mine", "--seeds", "1", "2", "3", "--passes", "2"]) == 0
+    found = json.loads((tmp_path / "fast_path.json").read_text())
+    assert found["difference"]["mean"] == pytest.approx(0.004)
+    assert found["difference"]["low"] < 0.004 < found["difference"]["high"]
+    assert [row[0] for row in asked[::2]] == ["seed1", "seed2", "seed3"]
+    assert {row[1:] for row in asked[1::2]} == {("float32", False, False, 2.0)}
+    assert "0.4" in capsys.readouterr().out
+
+
+def test_a_comparison_of_paths_without_a_run_names_the_command(repository, capsys):
+    assert fast_path.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "division.npz" in error and "make reproduce" in error
 
 
 def test_command_line_ends_with_one_error_line(tmp_path, monkeypatch, capsys):

@@ -111,6 +111,13 @@ def test_each_profile_and_split_has_its_table(figures):
         assert "`make reproduce PROFILE=visdrone-val`" in title
 
 
+def test_the_time_is_that_of_the_clock_where_it_is_known(figures):
+    runs.write_json(figures / "embedded" / "timing.json", {"total": 600.0, "on_the_clock": 240.0})
+    assert "4 min on 2 cores" in claims.table(figures)
+    runs.write_json(figures / "embedded" / "timing.json", {"total": 600.0, "on_the_clock": None})
+    assert "10 min on 2 cores" in claims.table(figures)
+
+
 def test_write_replaces_only_what_stands_between_the_marks(figures, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{claims.START}\nold\n{claims.END}\nafter\n", encoding="utf-8")

@@ -89,6 +89,19 @@ def test_times_are_summed_over_runs(make_run, printed, repository):
     assert "Computed with       cpu, float32, 2 threads" in printed
 
 
+def test_the_clock_counts_what_ran_side_by_side_once(make_run, repository):
+    folder = make_run("embedded", (0, 1))
+    assert report.timing("embedded", ["seed0", "seed1"])["on_the_clock"] is None  # some were run by hand
+    spans = [[100, 160], [120, 170], [150, 155], [400, 420], [420, 430]]
+    files = sorted(folder.glob("*/timing/*.json"))
+    assert len(files) == len(spans)
+    for file, span in zip(files, spans, strict=True):
+        runs.write_json(file, runs.read_json(file) | {"clock": span})
+    times = report.timing("embedded", ["seed0", "seed1"])
+    assert times["on_the_clock"] == 70 + 30
+    assert report.timing_text(times).splitlines()[-1].split() == ["on", "the", "clock", "100"]
+
+
 def test_provenance(make_run, repository):
     make_run("embedded", (0,))
     runs.write_text(repository / "requirements.txt", "")

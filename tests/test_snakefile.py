@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from lib import settings, stages
+from lib import runs, settings, stages
 from lib.runs import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +92,15 @@ def test_every_run_of_a_profile_in_order(checkout):
     for run in ("seed0", "seed1", "seed3-sequence"):
         assert [rule for rule, name in found if name == run] == ORDER[:-1]
     assert len(found) == 16
+
+
+def test_threads_are_shared_among_the_runs(checkout):
+    text = dry_run(checkout, "--cores", "8", "--config", "profile=mine", "seeds=").stdout
+    found = dict(re.findall(r"^rule (\w+):.*?threads: (\d+)", text, flags=re.M | re.S))
+    assert found["classifier_training"] == found["retraining"] == "2"  # three runs
+    assert found["data_preparation"] == found["evaluation"] == "8"
+    text = dry_run(checkout, "--cores", "8", "--config", "profile=mine", "seeds=7").stdout
+    assert re.search(r"^rule retraining:.*?threads: 4", text, flags=re.M | re.S)  # two: one a split
 
 
 def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
@@ -241,6 +251,56 @@ def test_a_notebook_gets_its_name_when_it_is_complete(repository, monkeypatch, c
     assert lines[2] == "02_classifier_training seed0 ..." and re.fullmatch(
         r"02_\w+ seed0 \.\.\. \d+ s", lines[3]
     )
+
+
+def test_the_clock_is_kept_beside_the_notebook_s_own_seconds(repository, monkeypatch):
+    _with(monkeypatch, 0)
+    timing = repository / "runs/embedded/seed0/timing/01_data_preparation.json"
+    runs.write_json(timing, {"seconds": 2.5})
+    before = time.time()
+    assert stages.main(["01_data_preparation", "embedded", "seed0"]) == 0
+    found = runs.read_json(timing)
+    began, ended = found["clock"]
+    assert found["seconds"] == 2.5 and before - 0.1 <= began <= ended <= time.time() + 0.1
+
+
+@pytest.mark.parametrize(("words", "outputs", "attempts"), [
+    ("zmq.error.ZMQError: Address already in use", (), 2),
+    ("DeadKernelError: Kernel died", (), 2),
+    ("KeyError: 'x'", (), 1),  # a fault of the notebook's own
+    ("DeadKernelError: Kernel died", [nbformat.v4.new_output("stream", text="1")], 1),  # at work already
+])  # fmt: skip
+def test_a_kernel_that_does_not_come_up_gets_a_second_chance(
+    repository, monkeypatch, words, outputs, attempts
+):
+    (repository / "runs/embedded/crops").mkdir(parents=True)
+    (repository / "runs/embedded/crops/store.json").write_text("{}")
+    seen = []
+
+    def watch(command, log):
+        seen.append(command)
+        log.write_text(words)
+        cell = nbformat.v4.new_code_cell("1", outputs=list(outputs))
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), log.with_name(f"{log.stem}.part.ipynb"))
+        return 1 if len(seen) == 1 else 0
+
+    monkeypatch.setattr(stages, "_watch", watch)
+    status = stages.main(["02_classifier_training", "embedded", "seed0"])
+    assert len(seen) == attempts and status == (0 if attempts == 2 else 1)
+
+
+def test_runs_go_side_by_side_but_not_a_run_with_itself(repository, capfd):
+    """The locks: notebooks of two runs at once, two notebooks of one run in turn, notebook 01 alone."""
+    shared = repository / "runs" / "embedded"
+    with stages._alone(shared / "seed0"), stages._alone(shared / "seed1"):
+        assert capfd.readouterr().err == ""
+        thread = threading.Thread(target=lambda: stages._alone(shared / "seed0").__enter__(), daemon=True)
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert "waiting: another notebook is at work in runs/embedded/seed0" in capfd.readouterr().err
 
 
 def test_a_failure_is_one_line_and_keeps_the_notebook(repository, monkeypatch, capfd):

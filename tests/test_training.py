@@ -10,7 +10,18 @@ from lib.autoencoding import Objective, train_vae
 from lib.models import build_classifier, build_vae
 from lib.quality import sharpness
 from lib.runs import InputError
-from lib.training import Schedule, augment, embed, generator, one_cycle, predict, stabilise, train_classifier
+from lib.training import (
+    Schedule,
+    augment,
+    draw_augmentation,
+    embed,
+    generator,
+    on_device,
+    one_cycle,
+    predict,
+    stabilise,
+    train_classifier,
+)
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 
@@ -72,9 +83,34 @@ def test_rows_depend_on_seed_and_step_alone():
     assert forward[0] != Schedule(100, 8, 1e-3, 4).rows(40, 0).tolist()
 
 
+def test_a_batch_is_the_same_whichever_step_was_asked_before():
+    """Drawn a pass at a time, yet a function of (seed, step) alone, so a resumed run sees the same."""
+    schedule = Schedule(12, 8, 1e-3, 3)
+
+    def draw(step, size):
+        return (torch.rand(size, generator=generator(3, 9, step)), torch.tensor(float(step)))
+
+    forward, backward = (schedule.batches(40, "cpu", draw) for _ in range(2))
+    one = [forward(step) for step in range(12)]
+    two = [backward(step) for step in reversed(range(12))][::-1]
+    for step, (a, b) in enumerate(zip(one, two, strict=True)):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        assert torch.equal(a[0], schedule.rows(40, step)) and a[2] == step
+        assert torch.equal(a[1], draw(step, 8)[0])
+
+
 def test_generators_of_neighbours_differ():
     draws = {tuple(torch.rand(3, generator=generator(a, b)).tolist()) for a in range(4) for b in range(4)}
     assert len(draws) == 16
+
+
+def test_an_array_reaches_the_device_without_a_copy_where_it_can(tmp_path):
+    array = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert on_device(array, CPU).data_ptr() == array.ctypes.data
+    np.save(tmp_path / "a.npy", array)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    for given in (mapped, array[:, ::2], array[::-1]):
+        assert np.array_equal(on_device(given, CPU).numpy(), given)
 
 
 # Augmentation
@@ -83,7 +119,7 @@ def test_generators_of_neighbours_differ():
 def test_augment_only_flips_without_softening(images):
     given = torch.from_numpy(images[0])
     copy = given.clone()
-    made = augment(given, generator(1))
+    made = augment(given, draw_augmentation(64, generator(1))[0])
     assert made.dtype == torch.uint8 and made.shape == given.shape
     flipped = [bool(torch.equal(b, a.flip(1))) for a, b in zip(copy, made, strict=True)]
     kept = [bool(torch.equal(b, a)) for a, b in zip(copy, made, strict=True)]
@@ -95,7 +131,7 @@ def test_augment_only_flips_without_softening(images):
 def test_softening_never_sharpens(images):
     given = torch.from_numpy(images[0])
     copy = given.clone()
-    made = augment(given, generator(2), soften=1.0)
+    made = augment(given, *draw_augmentation(64, generator(2), soften=1.0))
     assert made.dtype == torch.uint8 and made.shape == given.shape
     assert torch.equal(given, copy)
     before, after = sharpness(images[0]), sharpness(made.numpy())
@@ -104,14 +140,15 @@ def test_softening_never_sharpens(images):
 
 def test_softening_touches_a_share_of_the_images(images):
     given = torch.from_numpy(images[0])
-    plain, made = augment(given, generator(3)), augment(given, generator(3), soften=0.5)
+    flip, share = draw_augmentation(64, generator(3), soften=0.5)
+    plain, made = augment(given, flip), augment(given, flip, share)
     touched = [(a != b).any().item() for a, b in zip(plain, made, strict=True)]
     assert 16 < sum(touched) < 48
 
 
 def test_softening_keeps_flat_images():
     flat = torch.full((4, 32, 32, 3), 200, dtype=torch.uint8)
-    assert torch.equal(augment(flat, generator(4), soften=1.0), flat)
+    assert torch.equal(augment(flat, *draw_augmentation(4, generator(4), soften=1.0)), flat)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 500])
@@ -356,7 +393,9 @@ def test_overrides_are_honoured():
     )
     assert choose_path("cpu", "float32", "channels_last", "off").precision == "float32"
     line = path.describe()
-    for word in ("cpu", "bfloat16", "channels-first", "not compiled", f"{torch.get_num_threads()} threads"):
+    threads = torch.get_num_threads()
+    words = f"{threads} thread{'s' if threads > 1 else ''}"
+    for word in ("cpu", "bfloat16", "channels-first", "not compiled", words):
         assert word in line
     assert path.asdict()["precision"] == "bfloat16"
     model = path.place(torch.nn.Conv2d(3, 4, 3))
@@ -386,6 +425,12 @@ def test_short_trainings_are_not_compiled():
 
     assert path.compile(function, acceleration.WORTH_COMPILING - 1) is function
     assert CPU.compile(function, 10**6) is function
+    assert path.describe(100).endswith("not compiled (pays from 400,000 images on, here 100), 1 thread")
+    assert path.describe(10**6).endswith("channels-last, torch.compile, 1 thread")
+    assert CPU.describe(10**6).endswith("channels-last, not compiled, 1 thread")
+    # each resolution is compiled by itself
+    assert Schedule(10, 8, 1e-3, 0).images_compiled_for([16, 16, 32]) == 40
+    assert Schedule(10, 8, 1e-3, 0).images_compiled_for() == 80
 
 
 def test_a_failed_compilation_is_said_once_and_the_training_goes_on(monkeypatch, capsys):

@@ -1,0 +1,88 @@
+"""Does the fast path cost accuracy? `python -m benchmarks.fast_path PROFILE [--seeds 0 1 2] [--passes 3]`
+
+The classifier is trained twice a seed, from the same first weights on the same batches: on the path that this
+machine gets by itself, and on the reference, float32 in the usual memory format without a compiler. Both are
+tested on the test part by object. The division of each seed must be there: notebook 01 of PROFILE makes it
+(`make reproduce PROFILE=...`). Writes figures/benchmarks/fast_path.json. On two cores 3 passes over the
+validation frames take about a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import torch
+
+from lib import data, report, runs
+from lib.acceleration import ComputePath, choose_path
+from lib.division import Division
+from lib.intervals import over_seeds
+from lib.models import build_classifier
+from lib.settings import ROOT, Run, declared
+from lib.testsets import part_set
+from lib.training import Schedule, predict, train_classifier
+
+TARGET = ROOT / "figures" / "benchmarks" / "fast_path.json"
+NOTEBOOK = "02_classifier_training"
+REFERENCE = {"precision": "float32", "memory_format": "contiguous", "compiler": "off"}
+
+
+def accuracy(run: Run, path: ComputePath, passes: float) -> tuple[float, float]:
+    """Share of the test part that a classifier trained for this run knows; seconds of its training."""
+    division = Division.read(run.need("division.npz"))
+    store, _ = data.open_stores(run, runs.read_json(run.need("metrics/data.json"))["winter"])
+    train, test = (part_set(store, division, part) for part in ("train", "test"))
+    _, batch_size = declared(NOTEBOOK)["batch_size"]
+    _, rate = declared(NOTEBOOK)["rate"]
+    _, resolutions = declared(NOTEBOOK)["resolutions"]
+    torch.manual_seed(run.seed)
+    model = build_classifier()
+    schedule = Schedule(max(1, int(passes * len(train) / batch_size)), batch_size, rate, run.seed)
+    started = time.perf_counter()
+    train_classifier(model, train.images, train.labels, schedule, path=path, resolutions=resolutions)
+    seconds = time.perf_counter() - started
+    return float((predict(model, test.images, path).argmax(1) == test.labels).mean()), seconds
+
+
+def compare(profile: str, seeds: list[int], passes: float) -> dict:
+    """Both paths over the seeds: accuracies, their differences with Student's 95 % interval, seconds."""
+    paths = {"fast": choose_path(), "reference": choose_path(**REFERENCE)}
+    found = {name: {"accuracy": [], "seconds": [], "path": path.describe()} for name, path in paths.items()}
+    for seed in seeds:
+        for name, path in paths.items():
+            value, seconds = accuracy(Run(profile, "object", seed, NOTEBOOK), path, passes)
+            found[name]["accuracy"].append(value)
+            found[name]["seconds"].append(round(seconds, 1))
+            print(f"seed {seed}, {name}: {100 * value:.2f} % right, {seconds:.0f} s", flush=True)
+    differences = [f - r for f, r in zip(*(found[name]["accuracy"] for name in paths), strict=True)]
+    mean, _, low, high = over_seeds(differences)
+    return found | {
+        "profile": profile,
+        "seeds": seeds,
+        "passes": passes,
+        "difference": {"mean": mean, "low": low, "high": high} if len(seeds) > 1 else {"mean": mean},
+        "processor": report.processor(),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 2 and one line where a run is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("profile")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--passes", type=float, default=3.0)
+    options = parser.parse_args(arguments)
+    try:
+        result = compare(options.profile, options.seeds, options.passes)
+        runs.write_json(TARGET, result)
+    except (runs.InputError, OSError) as error:
+        print(" ".join(f"error: {error}".split()), file=sys.stderr)
+        return 2
+    print({name: round(100 * value, 2) for name, value in result["difference"].items()}, "points")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
