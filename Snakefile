@@ -9,6 +9,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 from lib import stages
+from lib.arms import check_arms, weights_file
 from lib.runs import InputError
 
 try:
@@ -16,6 +17,7 @@ try:
         raise InputError("--config", repr(name), "profile or seeds")
     PROFILE = str(config.get("profile", "embedded") or "")
     RUNS = stages.plan(PROFILE, config.get("seeds"))
+    ARMS = check_arms(stages.values(PROFILE, "05_retraining")["arms"])
     stages.write_states(PROFILE, RUNS)
 except (InputError, SyntaxError) as error:
     print(error, file=sys.stderr)
@@ -49,6 +51,9 @@ def here(names):
 def made(notebook, names):
     """What a notebook leaves in its run's folder, with the time it took and itself as executed."""
     return here(f"{names} timing/{notebook}.json notebooks/{notebook}.ipynb")
+
+
+ANSWERS = " ".join(f"answers/{arm}.npz" for arm in ARMS)  # what each retrained classifier says of every test set
 
 
 def stage(notebook, runs="{wildcards.run}"):
@@ -109,12 +114,12 @@ rule generation:
 rule retraining:
     input:
         here("state/05_retraining.json"),
-        here("state/stores.json division.npz classifier.safetensors synthetic_car.npy"),
+        here("state/stores.json division.npz classifier.safetensors vae_car.safetensors synthetic_car.npy"),
         here("recoloured.npy recoloured_labels.npy"),
     output:
-        made("05_retraining", "classifier_continued.safetensors classifier_retrained.safetensors"),
-        here("classifier_recoloured.safetensors metrics/retraining.json"),
-        here("answers/continued.npz answers/vae_transfer.npz answers/vae_recoloured.npz"),
+        made("05_retraining", "metrics/retraining.json"),
+        here(" ".join(map(weights_file, ARMS))),
+        here(ANSWERS),
     threads: SHARE
     shell:
         stage("05_retraining")
@@ -125,8 +130,8 @@ rule evaluation:
         f"runs/{PROFILE}/summary/state/06_evaluation.json",
         expand(here("state/stores.json metrics/data.json metrics/table1.json metrics/classifier.json"), run=RUNS),
         expand(here("metrics/vae.json metrics/transfer.json metrics/generation.json"), run=RUNS),
-        expand(here("metrics/retraining.json answers/none.npz answers/continued.npz"), run=RUNS),
-        expand(here("answers/vae_transfer.npz answers/vae_recoloured.npz"), run=RUNS),
+        expand(here("metrics/retraining.json answers/none.npz"), run=RUNS),
+        expand(here(ANSWERS), run=RUNS),
     output:
         expand(
             made("06_evaluation", "table1.json table2.csv table2_summary.json table2.md evaluation.json"),

@@ -1,8 +1,11 @@
-"""The arms of Table 2: what a classifier is called in tables, figures and files."""
+"""The arms of Table 2: what each is called in tables, figures and files. `lib.retraining` fills them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from lib.runs import InputError
 
 
 class Arm(NamedTuple):
@@ -11,16 +14,37 @@ class Arm(NamedTuple):
     label: str  # in tables and texts
     tick: str  # on a figure's axis
     weights: str  # its weights are classifier<weights>.safetensors
+    samples: bool  # whether a generator made images for it
 
 
 ARMS = {
-    "none": Arm("before", "before", ""),
-    "continued": Arm("control", "control", "_continued"),
-    "vae_transfer": Arm("after", "after:\nVAE cars", "_retrained"),
-    "vae_recoloured": Arm("with counterexamples", "and counter-\nexamples", "_recoloured"),
+    "none": Arm("before", "before", "", False),
+    "continued": Arm("control", "control", "_continued", False),
+    "winter": Arm("winter crops", "winter\ncrops", "_winter", False),
+    "oversampled": Arm("winter crops, repeated", "repeated", "_oversampled", False),
+    "classic": Arm("winter crops, augmented", "aug-\nmented", "_classic", False),
+    "reconstructions": Arm("reconstructions", "recon-\nstructed", "_reconstructions", True),
+    "vae_transfer": Arm("after", "after:\nVAE cars", "_retrained", True),
+    "winter_and_vae": Arm("after, and winter crops", "VAE cars\nand crops", "_winter_and_vae", True),
+    "vae_recoloured": Arm("with counterexamples", "and counter-\nexamples", "_recoloured", True),
 }
 
 
 def weights_file(arm: str) -> str:
     """Name of an arm's weights in its run's folder, such as classifier_retrained.safetensors."""
     return f"classifier{ARMS[arm].weights}.safetensors"
+
+
+def check_arms(names: Sequence[str]) -> list[str]:
+    """The arms that a profile retrains, in the order of Table 2.
+
+    Raises InputError for an unknown arm, one named twice, and where the control is missing:
+    nothing else tells what new pictures did from what more steps do.
+    """
+    known = [name for name in ARMS if name != "none"]
+    for name in names:
+        if name not in known:
+            raise InputError("arms", repr(name), f"names out of {', '.join(known)}")
+    if len(set(names)) < len(names) or "continued" not in names:
+        raise InputError("arms", ", ".join(names) or "none", "each arm once, and continued, the control")
+    return [name for name in known if name in names]

@@ -72,12 +72,12 @@ def classify(weights: str | os.PathLike, folder: str | os.PathLike) -> pd.DataFr
     images = find_images(folder)
     model = open_classifier(weights)
     from lib.acceleration import choose_path
-    from lib.training import predict
+    from lib.training import answer
 
     path = choose_path(compiler="off")
     path.place(model)
     blocks = progress(_blocks(images), total=-(-len(images) // BLOCK), desc="labelling")
-    shares = np.concatenate([predict(model, block, path) for block in blocks]).astype(np.float64)
+    shares = np.concatenate([answer(model, block, path) for block in blocks]).astype(np.float64)
     names = (
         list(CLASSES) if shares.shape[1] == len(CLASSES) else [f"class {k}" for k in range(shares.shape[1])]
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from lib import evaluation, runs
-from lib.arms import ARMS
 from lib.settings import ROOT, Run, parse_run
 from lib.testsets import PROTOCOLS, read_answers
 
@@ -25,7 +24,7 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
     about = runs.read_json(runs.require(folder / "metrics/data.json", command))
     made = runs.read_json(runs.require(folder / "metrics/retraining.json", command))
     tables = []
-    for arm in ARMS:
+    for arm in ["none", *made["arms"]]:
         found = read_answers(runs.require(folder / f"answers/{arm}.npz", command))
         n_synthetic = 0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else made["n_synthetic"]
         tables.append(

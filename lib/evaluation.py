@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lib.arms import ARMS
 from lib.intervals import DRAWS, Measure, over_seeds, ratio_over_seeds, share
 from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
 from lib.intervals import wilson as wilson
@@ -26,7 +27,7 @@ from lib.visdrone import CLASSES
 CAR = CLASSES.index("car")
 PROTOCOLS = ("paper", "heldout")
 SPLITS = ("object", "sequence")
-ARMS_WITHOUT_SAMPLES = ("none", "continued", "winter", "oversampled", "classic")  # n_synthetic is 0
+ARMS_WITHOUT_SAMPLES = tuple(name for name, arm in ARMS.items() if not arm.samples)  # n_synthetic is 0
 CONTROL, BEFORE = "continued", "none"
 SIMULATED = "simulated winter"  # the label of every number that drawn snow made
 NONCARS = "winter_noncar_called_car"  # may be of another winter than the cars, see `noncars_winter`

@@ -253,7 +253,7 @@ def table2(summary: pd.DataFrame, paper: dict, arms: list[str], split: str, fram
         (NONCARS, "heldout", f"{noncars}: non-cars\ncalled car"),
         ("accuracy", "heldout", "summer accuracy,\nsix classes"),
     ]
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5.6))
+    figure, axes = plt.subplots(2, 3, figsize=(max(11, 2 * len(arms)), 5.6))
     colours = sns.color_palette("colorblind", len(arms))
     for axis, (metric, protocol, title) in zip(axes.flat, panels, strict=True):
         known = paper.get((metric, protocol)) or paper.get((metric, None)) or (None, None)
@@ -274,8 +274,9 @@ def table2(summary: pd.DataFrame, paper: dict, arms: list[str], split: str, fram
                     fontsize=8,
                     va="center",
                 )
-        for value, place in zip(known, (arms.index("none"), arms.index("vae_transfer")), strict=True):
-            if value is not None:
+        for value, arm in zip(known, ("none", "vae_transfer"), strict=True):
+            if value is not None and arm in arms:
+                place = arms.index(arm)
                 axis.plot(
                     [place - 0.3, place + 0.3], [value, value], color=GREY, linestyle="--", linewidth=1.5
                 )

@@ -38,7 +38,7 @@ READS = {  # the notebooks whose files a notebook reads; one that is not here re
     "02_classifier_training": (DATA,),
     "03_vae_transfer": (DATA, "02_classifier_training"),
     "04_generation": (DATA, "02_classifier_training", "03_vae_transfer"),
-    "05_retraining": (DATA, "02_classifier_training", "04_generation"),
+    "05_retraining": (DATA, "02_classifier_training", "03_vae_transfer", "04_generation"),
 }
 STOPPED = 130  # exit status of an interrupted command
 

@@ -18,7 +18,7 @@ from lib import evaluation, runs
 from lib.acceleration import ComputePath
 from lib.crops import CropStore
 from lib.division import Division
-from lib.training import predict
+from lib.training import answer
 
 SUMMER = {"test": "summer", "valid": "valid_summer"}
 PROTOCOLS = {"paper": "winter_paper", "heldout": "winter_heldout"}
@@ -102,7 +102,7 @@ def write_answers(
             continue
         if not len(images):
             raise runs.InputError(f"test set {name}", "no images", "at least one; notebook 01 notes why")
-        arrays[f"{name}/probabilities"] = predict(model, images.images, path)
+        arrays[f"{name}/probabilities"] = answer(model, images.images, path)
         arrays[f"{name}/labels"] = images.labels
         arrays[f"{name}/sequences"] = images.sequences
     with runs.atomic_path(file) as temporary, open(temporary, "wb") as handle:

@@ -256,6 +256,15 @@ def predict(
     return _in_batches(lambda x: model(x).float().softmax(1), model, images, path, batch)
 
 
+def answer(model: nn.Module, images: np.ndarray, path: ComputePath) -> np.ndarray:
+    """What a classifier says, float32 (N, classes): the mean over each image and its mirror image.
+
+    Its training flips at random, so left and right say nothing about the class; asked twice, it
+    also acts on that. Every published answer is one of these; the paper asks once.
+    """
+    return (predict(model, images, path) + predict(model, images[:, :, ::-1], path)) / 2
+
+
 @torch.inference_mode()
 def embed(
     model: nn.Module, images: np.ndarray, path: ComputePath, batch: int = EVALUATION_BATCH

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lib import collect, evaluation, runs, table2
-from lib.arms import ARMS
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, CAR, COLUMNS
 from lib.runs import InputError, MissingStep
 
+ARMS_RUN = ["none", "continued", "vae_transfer", "vae_recoloured"]
 SETS = {  # cars and others in each set of answers
     "summer": (30, 30), "winter_paper": (20, 0), "winter_heldout": (25, 0), "winter_noncars": (0, 40),
 }  # fmt: skip
@@ -39,9 +39,10 @@ def root(tmp_path, monkeypatch):
             {"n_winter": {"asked": 99, "taken": 20}, "winter": "snow", "noncar_source": "own"},
         )
         runs.write_json(
-            folder / "metrics/retraining.json", {"n_synthetic": 500, "test": {"none": {"x": seed}}}
+            folder / "metrics/retraining.json",
+            {"n_synthetic": 500, "arms": ARMS_RUN[1:], "test": {"none": {"x": seed}}},
         )
-        for arm, wrong in (("none", 10), ("continued", 5), ("vae_transfer", 0), ("vae_recoloured", 2)):
+        for arm, wrong in zip(ARMS_RUN, (10, 5, 0, 2), strict=True):
             write_answers(folder / f"answers/{arm}.npz", seed, wrong)
     return tmp_path
 
@@ -49,7 +50,7 @@ def root(tmp_path, monkeypatch):
 def test_columns_and_rows(root):
     table = collect.collect("some", ["seed3", "seed0-sequence"])
     assert tuple(table.columns) == COLUMNS
-    assert table["arm"].unique().tolist() == list(ARMS)
+    assert table["arm"].unique().tolist() == ARMS_RUN
     assert set(table["protocol"]) == {"paper", "heldout"}
     assert table[["split", "seed"]].drop_duplicates().to_numpy().tolist() == [["object", 3], ["sequence", 0]]
     assert table["value"].between(0, 1).all() and set(table["winter"]) == {"snow"}

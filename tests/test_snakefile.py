@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from lib import runs, settings, stages
+from lib.arms import weights_file
 from lib.runs import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,9 @@ def checkout(tmp_path):
     mine.mkdir()
     (mine / "profile.yaml").write_text("object: [0, 1]\nsequence: [3]\n")
     (mine / "02_classifier_training.yaml").write_text("profile: mine\npasses: 1\n")
+    odd = root / "params" / "odd"
+    odd.mkdir()
+    (odd / "05_retraining.yaml").write_text("profile: odd\narms: [continued, winer]\n")
     return root
 
 
@@ -75,6 +79,9 @@ def finish(root, profile, names):
         notebook = re.search(r"stage\(\"(\w+)\"", block)[1]
         files = " ".join(re.findall(r'"([^"]*)"', output)).split()
         files = [file for file in files if file not in (notebook, "summary")]
+        if rule == "retraining":  # the profile's arms
+            arms = stages.values(profile, notebook)["arms"]
+            files += [weights_file(arm) for arm in arms] + [f"answers/{arm}.npz" for arm in arms]
         for name in ["summary"] if rule == "evaluation" else names:
             for file in [*files, f"timing/{notebook}.json", f"notebooks/{notebook}.ipynb"]:
                 path = root / "runs" / profile / name / file
@@ -130,6 +137,7 @@ def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
 @pytest.mark.parametrize("config, message", [
     ("seed=3", "found 'seed', expected profile or seeds"),
     ("profile=mine", "02_classifier_training.yaml:3: found unknown parameter 'pases'"),
+    ("profile=odd", "arms: found 'winer', expected names out of continued, winter, "),
 ])  # fmt: skip
 def test_bad_input_is_one_line_before_anything_runs(checkout, config, message):
     with open(checkout / "params/mine/02_classifier_training.yaml", "a") as file:

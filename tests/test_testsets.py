@@ -13,7 +13,7 @@ from lib.models import build_classifier
 from lib.quality import nearest
 from lib.runs import InputError, write_array, write_json, write_table
 from lib.testsets import measure, part_set, read_answers, summer_cars, winter_cars, write_answers
-from lib.training import predict
+from lib.training import answer
 from lib.visdrone import CAR
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
@@ -170,7 +170,7 @@ def test_answers_round_trip(answered):
     found = read_answers(file)
     assert set(found) == set(sets)
     for name, images in sets.items():
-        probabilities = predict(model, images.images, CPU)
+        probabilities = answer(model, images.images, CPU)
         assert np.array_equal(written[f"{name}/probabilities"], probabilities)
         assert np.array_equal(found[name].predictions, probabilities.argmax(1))
         assert np.array_equal(found[name].labels, images.labels)

@@ -12,6 +12,7 @@ from lib.quality import sharpness
 from lib.runs import InputError
 from lib.training import (
     Schedule,
+    answer,
     augment,
     draw_augmentation,
     embed,
@@ -360,6 +361,16 @@ def test_predict_is_the_softmax_of_the_scores(images):
         expected = model.eval()(x).softmax(1).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert embed(model, images[0][:3], CPU).shape == (3, 290)
+
+
+def test_an_answer_is_the_same_for_the_mirror_image(images):
+    model = small()
+    model.eval()
+    found = answer(model, images[0], CPU)
+    assert np.array_equal(found, answer(model, np.ascontiguousarray(images[0][:, :, ::-1]), CPU))
+    assert found.dtype == np.float32 and np.allclose(found.sum(1), 1, atol=1e-5)
+    once, mirrored = predict(model, images[0], CPU), predict(model, images[0][:, :, ::-1], CPU)
+    assert not np.array_equal(once, mirrored) and np.array_equal(found, (once + mirrored) / 2)
 
 
 def test_predict_needs_images(images):
