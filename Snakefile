@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 from lib import stages
-from lib.arms import check_arms, weights_file
+from lib.arms import weights_file
 from lib.runs import InputError
 
 try:
@@ -17,7 +17,7 @@ try:
         raise InputError("--config", repr(name), "profile or seeds")
     PROFILE = str(config.get("profile", "embedded") or "")
     RUNS = stages.plan(PROFILE, config.get("seeds"))
-    ARMS = check_arms(stages.values(PROFILE, "05_retraining")["arms"])
+    ARMS = stages.arms(PROFILE)
     stages.write_states(PROFILE, RUNS)
 except (InputError, SyntaxError) as error:
     print(error, file=sys.stderr)
@@ -62,8 +62,9 @@ def stage(notebook, runs="{wildcards.run}"):
 
 
 # The runs of a profile go side by side, each on its share of the cores: on two cores, two trainings of one
-# thread each do a sixth more than one of two threads. Notebook 01 makes what all runs share, and 06 needs all.
-# Snakemake tells PyTorch the number of threads; it depends on the plan only, so a resumed run keeps its bytes.
+# thread each get more done than one of two threads. Notebook 01 makes what all runs share, and 06 needs all.
+# Snakemake tells PyTorch the number of threads. Sums depend on it in their last digits, so the same bytes need
+# the same seeds asked for and the same JOBS; what is done already does not matter.
 SHARE = max(1, workflow.cores // len(RUNS))
 
 

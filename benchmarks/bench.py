@@ -236,7 +236,7 @@ def image_rows(plan: Plan) -> list[dict]:
     tasks = {
         "sampling": "encoding 811 cars, decoding codes drawn around them",
         "scoring": "features and all measures of the set",
-        "classifying": "six probabilities a crop",
+        "classifying": "six probabilities a crop, asked once",
     }
     requests = [{"task": task, "images": plan.images} for task in tasks]
     raced = race(commands, plan.image_repeats, requests)

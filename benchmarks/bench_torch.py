@@ -131,7 +131,7 @@ class Paced(Schedule):
 def our_steps(line: Line, network: str, batch: int, device: str, compiler: str) -> None:
     """A training of the library, step by step as the driver asks."""
     path = choose_path(device=device, compiler=compiler)
-    images = pictures(16 * batch)
+    images = pictures(batch)  # a pass is a step, so each measured step draws its own random numbers
     schedule = Paced(NEVER, batch, 1e-3, 0).start(line, path)
     try:
         if network == "classifier":

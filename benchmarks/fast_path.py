@@ -1,10 +1,10 @@
 """Does the fast path cost accuracy? `python -m benchmarks.fast_path PROFILE [--seeds 0 1 2] [--passes 3]`
 
-The classifier is trained twice a seed, from the same first weights on the same batches: on the path that this
-machine gets by itself, and on the reference, float32 in the usual memory format without a compiler. Both are
-tested on the test part by object. The division of each seed must be there: notebook 01 of PROFILE makes it
-(`make reproduce PROFILE=...`). Writes figures/benchmarks/fast_path.json. On two cores 3 passes over the
-validation frames take about a quarter of an hour.
+The profile's classifier is trained twice a seed, from the same first weights on the same batches: on the path
+that this machine gets by itself, and on the reference, float32 in the usual memory format without a compiler.
+Both are tested on the test part by object. The division of each seed must be there: notebook 01 of PROFILE
+makes it (`make reproduce PROFILE=...`). Writes figures/benchmarks/fast_path.json. On two cores 3 passes over
+the validation frames take about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import time
 
 import torch
 
-from lib import data, report, runs
+from lib import data, report, runs, stages
 from lib.acceleration import ComputePath, choose_path
 from lib.division import Division
 from lib.intervals import over_seeds
 from lib.models import build_classifier
-from lib.settings import ROOT, Run, declared
+from lib.settings import ROOT, Run
 from lib.testsets import part_set
 from lib.training import Schedule, predict, train_classifier
 
@@ -34,12 +34,12 @@ def accuracy(run: Run, path: ComputePath, passes: float) -> tuple[float, float]:
     division = Division.read(run.need("division.npz"))
     store, _ = data.open_stores(run, runs.read_json(run.need("metrics/data.json"))["winter"])
     train, test = (part_set(store, division, part) for part in ("train", "test"))
-    _, batch_size = declared(NOTEBOOK)["batch_size"]
-    _, rate = declared(NOTEBOOK)["rate"]
-    _, resolutions = declared(NOTEBOOK)["resolutions"]
+    chosen = stages.values(run.profile, NOTEBOOK)
+    batch_size, resolutions = chosen["batch_size"], chosen["resolutions"]
     torch.manual_seed(run.seed)
     model = build_classifier()
-    schedule = Schedule(max(1, int(passes * len(train) / batch_size)), batch_size, rate, run.seed)
+    schedule = Schedule(max(1, int(passes * len(train) / batch_size)), batch_size, chosen["rate"], run.seed)
+    print(path.describe(schedule.images_compiled_for(resolutions)), flush=True)
     started = time.perf_counter()
     train_classifier(model, train.images, train.labels, schedule, path=path, resolutions=resolutions)
     seconds = time.perf_counter() - started

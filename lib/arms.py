@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,9 @@ def weights_file(arm: str) -> str:
     return f"classifier{ARMS[arm].weights}.safetensors"
 
 
-def check_arms(names: Sequence[str]) -> list[str]:
+def check_arms(
+    names: Sequence[str], where: str | os.PathLike = "notebook 05", line: int | None = None
+) -> list[str]:
     """The arms that a profile retrains, in the order of Table 2.
 
     Raises InputError for an unknown arm, one named twice, and where the control is missing:
@@ -44,7 +47,8 @@ def check_arms(names: Sequence[str]) -> list[str]:
     known = [name for name in ARMS if name != "none"]
     for name in names:
         if name not in known:
-            raise InputError("arms", repr(name), f"names out of {', '.join(known)}")
+            raise InputError(where, f"arm {name!r}", f"one of {', '.join(known)}", line)
     if len(set(names)) < len(names) or "continued" not in names:
-        raise InputError("arms", ", ".join(names) or "none", "each arm once, and continued, the control")
+        found = f"arms {', '.join(names) or 'without a name'}"
+        raise InputError(where, found, "each arm once, and continued, the control", line)
     return [name for name in known if name in names]

@@ -23,6 +23,8 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
     command = _command(profile, name)
     about = runs.read_json(runs.require(folder / "metrics/data.json", command))
     made = runs.read_json(runs.require(folder / "metrics/retraining.json", command))
+    if "arms" not in made:
+        raise runs.InputError(folder / "metrics/retraining.json", "no arms", f"a run of this code: {command}")
     tables = []
     for arm in ["none", *made["arms"]]:
         found = read_answers(runs.require(folder / f"answers/{arm}.npz", command))

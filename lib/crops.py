@@ -245,7 +245,7 @@ def cut_boxes(
     with FileLock(folder / ".lock"):
         mark = fingerprint(table, image_path, parameters)
         with contextlib.suppress(InputError):
-            store = open_store(folder)
+            store = _open_store(folder)
             if store.info.get("fingerprint") == mark:
                 return store
         for leftover in folder.glob(".*.part*"):  # of a killed run; we hold the lock
@@ -253,7 +253,7 @@ def cut_boxes(
         _write_store(table, image_path, folder, size, snow, snow_seed, workers)
         write_json(folder / "store.json", {**(info or {}), **parameters, "version": VERSION,
                                            "crops": len(table), "fingerprint": mark})
-    return open_store(folder)
+        return _open_store(folder)
 
 
 def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> None:
@@ -298,7 +298,20 @@ def cut_crops(
 
 
 def open_store(folder: str | os.PathLike) -> CropStore:
-    """Open a crop store; InputError if it is missing, incomplete, or its files disagree."""
+    """Open a crop store; InputError if it is missing, incomplete, or its files disagree.
+
+    Waits while another process cuts it anew; what is open stays as it was.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(Path(folder) / FILES[0], "no such file", "a complete crop store")
+    try:
+        with FileLock(Path(folder) / ".lock"):
+            return _open_store(folder)
+    except PermissionError:  # a store that may only be read is not cut anew either
+        return _open_store(folder)
+
+
+def _open_store(folder: str | os.PathLike) -> CropStore:
     folder = Path(folder)
     for name in FILES:
         if not (folder / name).is_file():

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit  # scipy.stats takes two seconds to import
 
 LEVEL = 0.95  # of every interval
 DRAWS = 2000  # bootstrap draws
@@ -29,7 +29,7 @@ def wilson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
         raise ValueError(f"found {k} of {n}, expected 0 <= k <= n")
     if n == 0:
         return 0.0, 1.0
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(ndtri(0.5 + level / 2))
     share, scale = k / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -86,7 +86,7 @@ def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float
     if len(values) < 2:
         return mean, math.nan, math.nan, math.nan
     sd = float(values.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1)) * sd / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / math.sqrt(len(values))
     return mean, sd, mean - half, mean + half
 
 

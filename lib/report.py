@@ -18,8 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from lib import runs, settings
 from lib.evaluation import NONCARS, SIMULATED
 from lib.runs import InputError
@@ -58,8 +56,9 @@ def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
 def timing(profile: str, run_names: list[str]) -> dict[str, Any]:
     """Seconds by notebook and run, their sums, and how long all of them took on the clock.
 
-    Runs go side by side, so the clock shows less than the sum; what lies between two starts of
-    `make reproduce` does not count. `on_the_clock` is None if a notebook was run by hand.
+    Runs go side by side, so the clock shows less than the sum. What lies between two starts of `make
+    reproduce` does not count, nor does the attempt at a notebook that a kill ended. `on_the_clock` is
+    None if a notebook was run by hand.
     """
     seconds: dict[str, dict[str, float]] = {}
     spans: list[list[float] | None] = []
@@ -141,7 +140,7 @@ def _gpu(device: str) -> str | None:
 def used_parameters(path: Path) -> dict[str, Any]:
     """Parameters of an executed notebook: its defaults, and over them what papermill put in."""
     values = {name: default for name, (_, default) in settings.declared(path).items()}
-    values |= nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+    values |= runs.read_notebook(path)["metadata"].get("papermill", {}).get("parameters", {})
     for name in ("seed", "split", "runs_of"):
         values.pop(name, None)
     # a folder of the user's machine is nobody's business: only its name

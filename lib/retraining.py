@@ -54,7 +54,9 @@ def classic(images: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(images, labels) that an arm adds; every arm but `winter` adds as many cars as there are new ones."""
+    """(images, labels) that an arm adds: as many cars as there are new ones, except for the control, which
+    adds nothing, `winter`, which adds W, and `winter_and_vae`, which adds both. KeyError for another arm.
+    """
     winter, count = material.winter, len(material.synthetic)
     made = {
         "continued": lambda: [],

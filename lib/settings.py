@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
 
 from lib import runs
@@ -45,11 +44,12 @@ def declared(notebook: str | Path) -> dict[str, tuple[str, Any]]:
     path = Path(notebook) if str(notebook).endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"
     if not path.exists():
         raise InputError(path, "no such notebook", f"one of {', '.join(notebook_names())}")
-    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    cells = runs.read_notebook(path)["cells"]
+    cells = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(cells) != 1:
         raise InputError(path, f"{len(cells)} cells tagged parameters", "one")
     found = {}
-    for node in ast.parse(cells[0].source).body:
+    for node in ast.parse(cells[0]["source"]).body:
         if not (
             isinstance(node, ast.AnnAssign)
             and isinstance(node.annotation, ast.Name)

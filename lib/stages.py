@@ -26,10 +26,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from filelock import FileLock, Timeout
 
 from lib import runs, settings
+from lib.arms import check_arms
 from lib.runs import InputError
 
 DATA = settings.DATA
@@ -91,7 +91,7 @@ def code_digest(source: str) -> str:
 
 def notebook_code(path: str | Path) -> str:
     """The code cells of a notebook as one text; lines of IPython's own (%, !, ?) become comments."""
-    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    cells = [c["source"] for c in runs.read_notebook(path)["cells"] if c["cell_type"] == "code"]
     return re.sub(r"^(\s*)([%!?])", r"\1pass  # \2", "\n".join(cells), flags=re.M)
 
 
@@ -127,6 +127,15 @@ def values(profile: str, notebook: str) -> dict[str, Any]:
     chosen = {name: default for name, (_, default) in settings.declared(notebook).items()}
     file = settings.parameter_file(profile, notebook)
     return chosen | (settings.read_parameters(file)[0] if file else {})
+
+
+def arms(profile: str) -> list[str]:
+    """The arms that a profile retrains; InputError for a list that `check_arms` does not accept."""
+    notebook = "05_retraining"
+    file = settings.parameter_file(profile, notebook)
+    given, lines = settings.read_parameters(file) if file else ({}, {})
+    where = file if "arms" in given else f"notebooks/{notebook}.ipynb"
+    return check_arms(values(profile, notebook)["arms"], where, lines.get("arms"))
 
 
 def _listing(folder: Path) -> str:
@@ -221,11 +230,11 @@ def command(profile: str, notebook: str, run_names: list[str], output: Path) -> 
 def failure(notebook: Path, stderr: str) -> str:
     """The error that stopped a notebook, in one line."""
     with contextlib.suppress(Exception):
-        for cell in reversed(nbformat.read(notebook, as_version=4).cells):
+        for cell in reversed(runs.read_notebook(notebook)["cells"]):
             for output in cell.get("outputs", []):
-                if output.output_type == "error":
-                    lines = [line.strip() for line in str(output.evalue).splitlines() if line.strip()]
-                    return f"{output.ename}: {lines[-1]}" if lines else output.ename
+                if output["output_type"] == "error":
+                    lines = [line.strip() for line in output["evalue"].splitlines() if line.strip()]
+                    return f"{output['ename']}: {lines[-1]}" if lines else output["ename"]
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else "papermill stopped without a word"
 
@@ -233,7 +242,7 @@ def failure(notebook: Path, stderr: str) -> str:
 def _never_started(notebook: Path, log: Path) -> bool:
     """Whether papermill failed because the notebook's kernel did not come up."""
     with contextlib.suppress(Exception):
-        cells = nbformat.read(notebook, as_version=4).cells
+        cells = runs.read_notebook(notebook)["cells"]
         if any(cell.get("execution_count") or cell.get("outputs") for cell in cells):
             return False
     text = log.read_text(encoding="utf-8", errors="replace")
@@ -322,8 +331,10 @@ def _alone(folder: Path) -> Iterator[None]:
     except Timeout:
         _say(f"waiting: another notebook is at work in {folder.relative_to(settings.ROOT).as_posix()}")
         lock.acquire()
-    with lock:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def main(arguments: list[str]) -> int:
@@ -334,9 +345,8 @@ def main(arguments: list[str]) -> int:
     notebook, profile, *run_names = arguments
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
-    folder = run_folder(profile, notebook, run_names)
     try:
-        with _alone(folder):
+        with _alone(run_folder(profile, notebook, run_names)):
             if notebook == DATA:
                 with _alone(shared):
                     return execute(profile, DATA, run_names)

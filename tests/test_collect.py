@@ -156,6 +156,13 @@ def test_no_run_at_all(root):
         collect.collect("some", [])
 
 
+def test_a_run_of_older_code_is_named(root):
+    path = root / "runs/some/seed3/metrics/retraining.json"
+    runs.write_json(path, {"n_synthetic": 500})
+    with pytest.raises(InputError, match="retraining.json: found no arms, expected a run of this code: make"):
+        collect.collect("some", ["seed3"])
+
+
 def test_over_runs_keeps_the_order(root):
     assert collect.over_runs("some", ["seed3", "seed0"], "retraining", "test", "none", "x") == [3, 0]
     assert collect.over_runs("some", ["seed0"], "retraining")[0]["n_synthetic"] == 500

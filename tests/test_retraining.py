@@ -79,12 +79,12 @@ def test_arms_of_a_profile_are_in_the_order_of_table_2():
 
 
 @pytest.mark.parametrize(("names", "found"), [
-    (["continued", "winer"], "found 'winer', expected names out of continued, winter"),
-    (["none", "continued"], "found 'none'"),
-    (["vae_transfer"], "found vae_transfer, expected each arm once, and continued"),
-    (["continued", "winter", "winter"], "each arm once"),
-    ([], "found none, expected each arm once"),
+    (["continued", "winer"], "found arm 'winer', expected one of continued, winter"),
+    (["none", "continued"], "found arm 'none', expected one of continued"),
+    (["vae_transfer"], "found arms vae_transfer, expected each arm once, and continued"),
+    (["continued", "winter", "winter"], "found arms continued, winter, winter, expected each arm once"),
+    ([], "found arms without a name, expected each arm once"),
 ])  # fmt: skip
 def test_arms_that_cannot_be_chosen(names, found):
-    with pytest.raises(InputError, match=f"^arms: .*{found}"):
-        check_arms(names)
+    with pytest.raises(InputError, match=f"^a.yaml:3: {found}"):
+        check_arms(names, "a.yaml", 3)

@@ -6,6 +6,7 @@ import pickle
 import resource
 import signal
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +115,23 @@ def test_errors_of_worker_processes_arrive(error):
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and str(again) == str(error)
     assert (again.where, again.line) == (error.where, error.line)
+
+
+def test_a_notebook_is_read_with_whole_sources(tmp_path):
+    path = tmp_path / "a.ipynb"
+    cells = [nbformat.v4.new_code_cell("a = 1\nb = 2"), nbformat.v4.new_markdown_cell("words")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    assert '"a = 1\\n",' in path.read_text()  # as lines in the file
+    assert [cell["source"] for cell in runs.read_notebook(path)["cells"]] == ["a = 1\nb = 2", "words"]
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("[]", "no notebook"), ("{", "''"),
+    ('{"nbformat": 3, "worksheets": []}', "format 3"), ('{"nbformat": 4}', "no such cells"),
+    ('{"nbformat": 4, "cells": [{"source": "1"}]}', "no such"), ('{"nbformat": 4, "cells": [1]}', "no such"),
+])  # fmt: skip
+def test_what_is_no_notebook_is_named(tmp_path, text, found):
+    path = tmp_path / "a.ipynb"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"a.ipynb.*: found {found}"):
+        runs.read_notebook(path)

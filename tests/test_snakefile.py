@@ -137,7 +137,7 @@ def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
 @pytest.mark.parametrize("config, message", [
     ("seed=3", "found 'seed', expected profile or seeds"),
     ("profile=mine", "02_classifier_training.yaml:3: found unknown parameter 'pases'"),
-    ("profile=odd", "arms: found 'winer', expected names out of continued, winter, "),
+    ("profile=odd", "odd/05_retraining.yaml:2: found arm 'winer', expected one of continued, winter, "),
 ])  # fmt: skip
 def test_bad_input_is_one_line_before_anything_runs(checkout, config, message):
     with open(checkout / "params/mine/02_classifier_training.yaml", "a") as file:
@@ -297,18 +297,56 @@ def test_a_kernel_that_does_not_come_up_gets_a_second_chance(
     assert len(seen) == attempts and status == (0 if attempts == 2 else 1)
 
 
-def test_runs_go_side_by_side_but_not_a_run_with_itself(repository, capfd):
-    """The locks: notebooks of two runs at once, two notebooks of one run in turn, notebook 01 alone."""
-    shared = repository / "runs" / "embedded"
-    with stages._alone(shared / "seed0"), stages._alone(shared / "seed1"):
-        assert capfd.readouterr().err == ""
-        thread = threading.Thread(target=lambda: stages._alone(shared / "seed0").__enter__(), daemon=True)
-        thread.start()
-        thread.join(0.5)
-        assert thread.is_alive()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert "waiting: another notebook is at work in runs/embedded/seed0" in capfd.readouterr().err
+def test_runs_go_side_by_side_but_not_a_run_with_itself(repository, monkeypatch, capfd):
+    """Notebooks of two runs at once, two notebooks of one run in turn, notebook 01 one at a time."""
+    shared = repository / "runs/embedded"
+    (shared / "crops").mkdir(parents=True)
+    (shared / "crops/store.json").write_text("{}")
+    begun, ended, go = [], [], threading.Event()
+
+    def execute(profile, notebook, names):
+        begun.append((notebook[:2], names[0]))
+        assert go.wait(30)
+        ended.append((notebook[:2], names[0]))
+        return 0
+
+    monkeypatch.setattr(stages, "execute", execute)
+    monkeypatch.setattr(stages.signal, "signal", lambda *_: None)  # of the main thread alone
+
+    def start(notebook, run):
+        threading.Thread(target=stages.main, args=([notebook, "embedded", run],), daemon=True).start()
+
+    said = ""
+
+    def until(condition):
+        nonlocal said
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, (begun, ended, said)
+            time.sleep(0.05)
+            said += capfd.readouterr().err
+
+    start("02_classifier_training", "seed0")
+    start("02_classifier_training", "seed1")
+    until(lambda: len(begun) == 2)
+    assert set(begun) == {("02", "seed0"), ("02", "seed1")}  # side by side
+    start("01_data_preparation", "seed2")
+    until(lambda: len(begun) == 3)
+    start("02_classifier_training", "seed0")
+    start("01_data_preparation", "seed3")
+    until(lambda: said.count("waiting") == 2)
+    assert "waiting: another notebook is at work in runs/embedded/seed0\n" in said
+    assert "waiting: another notebook is at work in runs/embedded\n" in said
+    assert begun[2:] == [("01", "seed2")] and not ended
+    go.set()
+    until(lambda: len(ended) == 5)
+    assert {("01", "seed3"), ("02", "seed0")} == set(begun[3:])
+
+
+def test_a_notebook_that_is_not_there_is_one_line(repository, capfd):
+    assert stages.main(["99_nothing", "embedded", "seed0"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "99_nothing.ipynb: found no such notebook, expected one of 01_" in error
 
 
 def test_a_failure_is_one_line_and_keeps_the_notebook(repository, monkeypatch, capfd):
