@@ -66,6 +66,7 @@ def stage(notebook, runs="{wildcards.run}"):
 # Snakemake tells PyTorch the number of threads. Sums depend on it in their last digits, so the same bytes need
 # the same seeds asked for and the same JOBS; what is done already does not matter.
 SHARE = max(1, workflow.cores // len(RUNS))
+# Earlier notebooks first: the longest begin as soon as they can, and short ones are left to fill the end.
 
 
 rule data_preparation:
@@ -74,7 +75,7 @@ rule data_preparation:
     output:
         made("01_data_preparation", "division.npz metrics/data.json metrics/table1.json state/stores.json"),
     threads: workflow.cores
-    priority: 1
+    priority: 5
     shell:
         stage("01_data_preparation")
 
@@ -86,6 +87,7 @@ rule classifier_training:
     output:
         made("02_classifier_training", "classifier.safetensors metrics/classifier.json answers/none.npz"),
     threads: SHARE
+    priority: 4
     shell:
         stage("02_classifier_training")
 
@@ -97,6 +99,7 @@ rule vae_transfer:
     output:
         made("03_vae_transfer", "vae_car.safetensors metrics/vae.json metrics/transfer.json"),
     threads: SHARE
+    priority: 3
     shell:
         stage("03_vae_transfer")
 
@@ -108,6 +111,7 @@ rule generation:
     output:
         made("04_generation", "synthetic_car.npy recoloured.npy recoloured_labels.npy metrics/generation.json judge.safetensors"),
     threads: SHARE
+    priority: 2
     shell:
         stage("04_generation")
 
@@ -122,6 +126,7 @@ rule retraining:
         here(" ".join(map(weights_file, ARMS))),
         here(ANSWERS),
     threads: SHARE
+    priority: 1
     shell:
         stage("05_retraining")
 
