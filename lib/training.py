@@ -25,7 +25,7 @@ from lib.models import IMAGE_SIZE, build_classifier
 
 CHECKPOINT_SECONDS = 60.0  # how much work an interruption may cost
 EVALUATION_BATCH = 500
-VALIDATIONS = 8  # times at most that a training is measured on its validation images, never twice a pass
+VALIDATIONS = 5  # times at most that a training is measured on its validation images, never twice a pass
 
 
 def image_batch(images: Tensor) -> Tensor:
