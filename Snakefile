@@ -1,6 +1,6 @@
 # The notebooks in their order, over the runs of a profile. Usually started by `make reproduce`; by hand:
 #   .venv/bin/python -m snakemake --cores all --config profile=embedded seeds="0 1 2"
-# A run is a folder runs/<profile>/seed<k> (split by object) or seed<k>-sequence. lib/stages.py says what a
+# A run is a folder runs/<profile>/seed<k> (split by object) or seed<k>-sequence. lib/dependencies.py says what a
 # notebook depends on: state/<notebook>.json beside the results is newer than them when something changed.
 
 import os
@@ -8,7 +8,7 @@ import re
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from lib import stages
+from lib import dependencies, stages
 from lib.arms import weights_file
 from lib.runs import InputError
 
@@ -18,7 +18,7 @@ try:
     PROFILE = str(config.get("profile", "embedded") or "")
     RUNS = stages.plan(PROFILE, config.get("seeds"))
     ARMS = stages.arms(PROFILE)
-    stages.write_states(PROFILE, RUNS)
+    dependencies.write_states(PROFILE, RUNS)
 except (InputError, SyntaxError) as error:
     print(error, file=sys.stderr)
     sys.exit(2)

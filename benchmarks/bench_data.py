@@ -57,7 +57,7 @@ def epoch(images: np.ndarray, labels: np.ndarray) -> int:
     """One pass in batches of floats over a training part, as in `lib.training`; returns its images."""
     import torch
 
-    from lib.training import Schedule, image_batch
+    from lib.batches import Schedule, image_batch
 
     rows = np.random.default_rng(0).permutation(len(images))[: len(images) * 8 // 10]
     data, target = torch.from_numpy(images[rows]), torch.from_numpy(labels[rows].astype(np.int64))

@@ -23,9 +23,10 @@ from benchmarks.bench_protocol import Line, serve
 from lib import quality
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, divergence, train_vae
+from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import IMAGE_SIZE, LATENT_DIM, VAE, build_classifier, build_vae
-from lib.training import EVALUATION_BATCH, Schedule, embed, predict, train_classifier
+from lib.training import EVALUATION_BATCH, embed, predict, train_classifier
 
 BETA = 0.02  # the evidence lower bound alone, in every variant
 READY_BATCHES = 8

@@ -15,14 +15,15 @@ import time
 
 import torch
 
-from lib import data, report, runs, stages
+from lib import data, dependencies, report, runs
 from lib.acceleration import ComputePath, choose_path
+from lib.batches import Schedule
 from lib.division import Division
 from lib.intervals import over_seeds
 from lib.models import build_classifier
 from lib.settings import ROOT, Run
 from lib.testsets import part_set
-from lib.training import Schedule, predict, train_classifier
+from lib.training import predict, train_classifier
 
 TARGET = ROOT / "figures" / "benchmarks" / "fast_path.json"
 NOTEBOOK = "02_classifier_training"
@@ -34,7 +35,7 @@ def accuracy(run: Run, path: ComputePath, passes: float) -> tuple[float, float]:
     division = Division.read(run.need("division.npz"))
     store, _ = data.open_stores(run, runs.read_json(run.need("metrics/data.json"))["winter"])
     train, test = (part_set(store, division, part) for part in ("train", "test"))
-    chosen = stages.values(run.profile, NOTEBOOK)
+    chosen = dependencies.values(run.profile, NOTEBOOK)
     batch_size, resolutions = chosen["batch_size"], chosen["resolutions"]
     torch.manual_seed(run.seed)
     model = build_classifier()

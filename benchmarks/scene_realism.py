@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from lib.acceleration import choose_path
+from lib.batches import Schedule
 from lib.crops import cut_crops
 from lib.models import build_classifier
 from lib.runs import InputError, write_json
 from lib.scenes import draw_scenes
-from lib.training import Schedule, predict, train_classifier
+from lib.training import predict, train_classifier
 from lib.visdrone import CLASSES, read_objects, visdrone_folder
 
 TARGET = Path(__file__).parents[1] / "figures" / "benchmarks" / "scene_realism.json"

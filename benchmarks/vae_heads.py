@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from lib import data, quality, runs
 from lib.acceleration import choose_path
 from lib.autoencoding import Objective, elbo, train_vae
+from lib.batches import Schedule
 from lib.division import Division
 from lib.generation import generate
 from lib.models import EMBEDDING, build_vae, count_parameters
 from lib.settings import ROOT, Run, parse_run
 from lib.testsets import summer_cars, test_sets, winter_cars
-from lib.training import Schedule
 from lib.weights import load_classifier, transfer
 
 V1_ENCODER, V1_LATENT, V1_DECODER = 160, 64, 190  # make the published count with one pooled point

@@ -18,17 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.acceleration import ComputePath
+from lib.batches import Schedule, augment, draw_augmentation, generator, image_batch, on_device
 from lib.models import VAE
-from lib.training import (
-    EVALUATION_BATCH,
-    Schedule,
-    augment,
-    draw_augmentation,
-    fit,
-    generator,
-    image_batch,
-    on_device,
-)
+from lib.training import EVALUATION_BATCH, fit
 
 
 class Objective(NamedTuple):

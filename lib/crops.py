@@ -1,9 +1,7 @@
-"""Cutting objects out of frames, and the crop store.
+"""Cutting objects out of frames, into a crop store (`lib.crop_store`).
 
-A store is a folder: `crops.npy` uint8 (N, 32, 32, 3) RGB; `crops.csv`, whose row i describes
-crop i; with simulated snow `winter.npy`, whose row i is the same object under snow; and
-`store.json`, written last, so a folder with it is complete. Section 4 of the paper: all
-objects are cut out of each frame; 32 x 32 is its input size (section 5).
+Section 4 of the paper: all objects are cut out of each frame; 32 x 32 is its input size
+(section 5).
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import functools
 import hashlib
 import inspect
 import os
-import shutil
 import sys
 import zlib
 from collections import deque
@@ -28,10 +25,10 @@ import pandas as pd
 from filelock import FileLock
 from PIL import Image
 
-from lib.runs import InputError, atomic_path, progress, read_array, read_json, write_json, write_table
-from lib.visdrone import CLASSES, SETS, Objects
+from lib.crop_store import CropStore, open_store_unlocked
+from lib.runs import InputError, atomic_path, progress, write_json, write_table
+from lib.visdrone import SETS, Objects
 
-FILES = ("store.json", "crops.npy", "crops.csv")  # of every store
 VERSION = 1  # a change of the pixels that this file makes gets a new number, so old stores are cut again
 SIZE = 32
 PATCH = 96  # what snow sees: the object with half a box around it on each side
@@ -47,20 +44,6 @@ RESAMPLE = Image.Resampling.BILINEAR
 # keeps 94 % of the summer crop's sharpness (variance of the Laplacian) when no snow falls; with the
 # bilinear one 66 %, and blur, not snow, would tell winter from summer.
 RESAMPLE_AGAIN = Image.Resampling.BICUBIC
-
-
-@dataclass
-class CropStore:
-    """An open crop store: images uint8 (N, size, size, 3), memory-mapped; winter the same or None."""
-
-    folder: Path
-    images: np.ndarray
-    winter: np.ndarray | None
-    table: pd.DataFrame
-    info: dict
-
-    def __len__(self) -> int:
-        return len(self.table)
 
 
 def load_frame(path: str | os.PathLike) -> Image.Image:
@@ -245,7 +228,7 @@ def cut_boxes(
     with FileLock(folder / ".lock"):
         mark = fingerprint(table, image_path, parameters)
         with contextlib.suppress(InputError):
-            store = _open_store(folder)
+            store = open_store_unlocked(folder)
             if store.info.get("fingerprint") == mark:
                 return store
         for leftover in folder.glob(".*.part*"):  # of a killed run; we hold the lock
@@ -253,7 +236,7 @@ def cut_boxes(
         _write_store(table, image_path, folder, size, snow, snow_seed, workers)
         write_json(folder / "store.json", {**(info or {}), **parameters, "version": VERSION,
                                            "crops": len(table), "fingerprint": mark})
-        return _open_store(folder)
+        return open_store_unlocked(folder)
 
 
 def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> None:
@@ -295,72 +278,3 @@ def cut_crops(
         "rows": objects.rows,
     }
     return cut_boxes(objects.table, objects.image_path, store_folder, info, size, snow, snow_seed, workers)
-
-
-def open_store(folder: str | os.PathLike) -> CropStore:
-    """Open a crop store; InputError if it is missing, incomplete, or its files disagree.
-
-    Waits while another process cuts it anew; what is open stays as it was.
-    """
-    if not Path(folder).is_dir():
-        raise InputError(Path(folder) / FILES[0], "no such file", "a complete crop store")
-    try:
-        with FileLock(Path(folder) / ".lock"):
-            return _open_store(folder)
-    except PermissionError:  # a store that may only be read is not cut anew either
-        return _open_store(folder)
-
-
-def _open_store(folder: str | os.PathLike) -> CropStore:
-    folder = Path(folder)
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise InputError(folder / name, "no such file", "a complete crop store")
-    info = read_json(folder / "store.json")
-    if not isinstance(info, dict) or not all(isinstance(info.get(key), int) for key in ("crops", "size")):
-        raise InputError(folder / "store.json", "no counts", "the description of a crop store")
-    text = {"set": str, "frame": str, "sequence": str}
-    table = pd.read_csv(folder / "crops.csv", dtype=text, keep_default_na=False)
-    if len(table) != info["crops"]:
-        raise InputError(folder / "crops.csv", f"{len(table)} rows", f"{info['crops']} as in store.json")
-    arrays = {}
-    for name in ["crops.npy"] + (["winter.npy"] if info.get("snow") else []):
-        arrays[name] = read_array(folder / name, mmap=info["crops"] > 0)  # an empty file cannot be mapped
-        expected = (info["crops"], info["size"], info["size"], 3)
-        if arrays[name].shape != expected or arrays[name].dtype != np.uint8:
-            raise InputError(folder / name, f"{arrays[name].dtype} {arrays[name].shape}", f"uint8 {expected}")
-    return CropStore(folder, arrays["crops.npy"], arrays.get("winter.npy"), table, info)
-
-
-def export_imagefolder(
-    store: CropStore, folder: str | os.PathLike, indices: Iterable[int] | None = None, winter: bool = False
-) -> int:
-    """Write crops as PNG in torchvision's ImageFolder layout: `folder/<class>/<crop and object>.png`.
-
-    Only classes that occur get a folder. Returns the number of files. The target must not
-    exist or be empty; on an error (a full disk) it does not appear.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(folder, "files", "a new or empty folder")
-    images = store.winter if winter else store.images
-    if images is None:
-        raise InputError(store.folder, "no winter.npy", "a store cut with snow")
-    rows = range(len(store)) if indices is None else [int(i) for i in indices]
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        for i in progress(rows, desc="exporting"):
-            row = store.table.iloc[i]
-            name = f"{i:06d}_{row['set']}_{row['frame']}_{row['line']}.png".replace("/", "-")
-            target = part / CLASSES[row["label"]] / name
-            target.parent.mkdir(exist_ok=True)
-            Image.fromarray(images[i]).save(target)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return len(rows)

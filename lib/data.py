@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib.crops import FILES, CropStore, cut_crops, open_store
+from lib.crop_store import FILES, CropStore, open_store
+from lib.crops import cut_crops
 from lib.download import FOLDER, count_files, download
 from lib.evaluation import SIMULATED
 from lib.runs import InputError, require

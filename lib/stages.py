@@ -1,19 +1,12 @@
-"""One notebook of one run: what it depends on, and running it headless with papermill.
+"""One notebook of one run, headless with papermill: `python -m lib.stages NOTEBOOK PROFILE RUN...`.
 
-The Snakefile asks two things of this file. `write_states` keeps a small file beside each
-run that holds a hash of everything a notebook depends on (its code, its parameters, the
-`lib` modules that it imports, the data it reads, the notebooks before it); it is rewritten
-only when a hash changes, so that neither a comment nor `make publish`, which refreshes
-the outputs in `notebooks/`, makes anything run again. `python -m lib.stages NOTEBOOK
-PROFILE RUN...` runs the notebook.
+The Snakefile runs this for every notebook of every run of a profile (`plan`); when a notebook
+must run again, `lib.dependencies` says.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import functools
-import hashlib
 import json
 import os
 import re
@@ -30,16 +23,10 @@ from filelock import FileLock, Timeout
 
 from lib import runs, settings
 from lib.arms import check_arms
+from lib.dependencies import is_summary, keep_state, run_folder, states, values
 from lib.runs import InputError
+from lib.settings import DATA
 
-DATA = settings.DATA
-READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
-    DATA: (),
-    "02_classifier_training": (DATA,),
-    "03_vae_transfer": (DATA, "02_classifier_training"),
-    "04_generation": (DATA, "02_classifier_training", "03_vae_transfer"),
-    "05_retraining": (DATA, "02_classifier_training", "03_vae_transfer", "04_generation"),
-}
 STOPPED = 130  # exit status of an interrupted command
 
 
@@ -65,70 +52,6 @@ def plan(profile: str, seeds: Any = None) -> list[str]:
     return [settings.run_name(split, seed) for split in own for seed in given or own[split]]
 
 
-def is_summary(notebook: str) -> bool:
-    """Whether a notebook works over all runs of a profile: it has a parameter `runs_of`."""
-    return "runs_of" in settings.declared(notebook)
-
-
-# What a notebook depends on -----------------------------------------------------------------------------
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def code_digest(source: str) -> str:
-    """Hash of what Python code does: comments, docstrings and layout do not count."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
-    return _digest(ast.dump(tree))
-
-
-def notebook_code(path: str | Path) -> str:
-    """The code cells of a notebook as one text; lines of IPython's own (%, !, ?) become comments."""
-    cells = [c["source"] for c in runs.read_notebook(path)["cells"] if c["cell_type"] == "code"]
-    return re.sub(r"^(\s*)([%!?])", r"\1pass  # \2", "\n".join(cells), flags=re.M)
-
-
-@functools.cache
-def imported(source: str) -> frozenset[str]:
-    """Names of the `lib` modules that Python code imports, wherever in it the import stands."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("lib.")}
-        elif isinstance(node, ast.ImportFrom) and node.module == "lib":
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
-            found.add(node.module.split(".")[1])
-    return frozenset(found)
-
-
-def modules(notebook: str) -> list[Path]:
-    """Files of `lib` that a notebook imports, directly or through another one."""
-    wanted = set(imported(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")))
-    found: dict[str, Path] = {}
-    while wanted:
-        name = wanted.pop()
-        path = settings.ROOT / "lib" / f"{name}.py"
-        if name not in found and path.exists():
-            found[name] = path
-            wanted |= imported(path.read_text(encoding="utf-8"))
-    return [found[name] for name in sorted(found)]
-
-
-def values(profile: str, notebook: str) -> dict[str, Any]:
-    """Parameters that a notebook gets in a profile: its defaults, then those of the profile's file."""
-    chosen = {name: default for name, (_, default) in settings.declared(notebook).items()}
-    file = settings.parameter_file(profile, notebook)
-    return chosen | (settings.read_parameters(file)[0] if file else {})
-
-
 def arms(profile: str) -> list[str]:
     """The arms that a profile retrains; InputError for a list that `check_arms` does not accept."""
     notebook = "05_retraining"
@@ -136,66 +59,6 @@ def arms(profile: str) -> list[str]:
     given, lines = settings.read_parameters(file) if file else ({}, {})
     where = file if "arms" in given else f"notebooks/{notebook}.ipynb"
     return check_arms(values(profile, notebook)["arms"], where, lines.get("arms"))
-
-
-def _listing(folder: Path) -> str:
-    """Hash of a folder's file names and sizes: another data set, or a completed one, is noticed."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return _digest(*(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files))
-
-
-def _data(parameters: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the folders outside the repository that the data preparation reads."""
-    names = [name for name in parameters if name.endswith("_folder") and parameters[name]]
-    folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
-    if parameters.get("source") == "visdrone" and "data_folder" not in folders:
-        from lib.download import FOLDER  # only here: pandas takes a second
-        from lib.visdrone import SETS, sets_folder
-
-        folders["data_folder"], _ = sets_folder(parameters.get("sets", SETS), settings.ROOT / FOLDER)
-    return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
-
-
-def states(profile: str, run_names: list[str]) -> dict[str, dict[str, Any]]:
-    """For each notebook everything that its files depend on, as hashes, ready for JSON.
-
-    The data's own hash counts for the data preparation alone: what it makes of them is
-    kept in `state/stores.json`, an input of the notebooks after it.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    names = settings.notebook_names()
-    for notebook in names:
-        used = {path.stem: path.read_text(encoding="utf-8") for path in modules(notebook)}
-        found[notebook] = {
-            "code": code_digest(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")),
-            "lib": {name: code_digest(text) for name, text in used.items()},
-            "parameters": values(profile, notebook),
-            "runs": run_names if is_summary(notebook) else [],
-            "reads": {
-                name: _digest(json.dumps(found[name], sort_keys=True))
-                for name in READS.get(notebook, names[: names.index(notebook)])
-            },
-        }
-    found[DATA]["data"] = _data(found[DATA]["parameters"])
-    return found
-
-
-def run_folder(profile: str, notebook: str, run_names: list[str]) -> Path:
-    """Where a notebook's files of a run are: the run's folder, or `summary` for all runs."""
-    return settings.ROOT / "runs" / profile / ("summary" if is_summary(notebook) else run_names[0])
-
-
-def _keep_state(path: Path, state: dict[str, Any]) -> None:
-    text = json.dumps(state, indent=1, sort_keys=True) + "\n"
-    if not (path.exists() and path.read_text(encoding="utf-8") == text):
-        runs.write_text(path, text)
-
-
-def write_states(profile: str, run_names: list[str]) -> None:
-    """Write `state/<notebook>.json` into each run's folder; a file that says the same stays untouched."""
-    for notebook, state in states(profile, run_names).items():
-        for name in run_names:
-            _keep_state(run_folder(profile, notebook, [name]) / "state" / f"{notebook}.json", state)
 
 
 def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
@@ -207,11 +70,8 @@ def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
     path = folder / "state" / f"{DATA}.json"
     if path.exists():
         times = path.stat()
-        _keep_state(path, states(profile, run_names)[DATA])
+        keep_state(path, states(profile, run_names)[DATA])
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
-# Running it ---------------------------------------------------------------------------------------------
 
 
 def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
@@ -347,14 +207,13 @@ def main(arguments: list[str]) -> int:
     shared = settings.ROOT / "runs" / profile
     try:
         with _alone(run_folder(profile, notebook, run_names)):
-            if notebook == DATA:
-                with _alone(shared):
-                    return execute(profile, DATA, run_names)
             if not is_summary(notebook):
                 with _alone(shared):
-                    if not (shared / "crops" / "store.json").exists():  # deleted by hand
-                        if status := execute(profile, DATA, run_names):
-                            return status
+                    # for another notebook too if the shared crops were deleted by hand
+                    there = (shared / "crops" / "store.json").exists()
+                    status = execute(profile, DATA, run_names) if notebook == DATA or not there else 0
+                if status or notebook == DATA:
+                    return status
             return execute(profile, notebook, run_names)
     except OSError as error:  # a full disk, no permission
         _say(f"{notebook} failed: {' '.join(str(error).split())}")

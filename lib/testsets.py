@@ -16,7 +16,7 @@ from torch import nn
 
 from lib import evaluation, runs
 from lib.acceleration import ComputePath
-from lib.crops import CropStore
+from lib.crop_store import CropStore
 from lib.division import Division
 from lib.training import answer
 

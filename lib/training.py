@@ -1,7 +1,6 @@
-"""Training loops: numerical stability, the classifier, the autoencoder, retraining.
+"""Training loops: numerical stability, the classifier, retraining; asking a trained classifier.
 
-Every step is a function of (seed, step) alone: the order of a pass over the data, the
-augmentation and the noise come from generators seeded by them. So a run that was
+Every step is a function of (seed, step) alone (`lib.batches`), so a run that was
 interrupted goes on from its last checkpoint and ends with the same bytes.
 """
 
@@ -11,7 +10,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,71 +19,21 @@ from torch import Tensor, nn
 
 from lib import runs
 from lib.acceleration import ComputePath
+from lib.batches import (
+    Schedule,
+    at_resolution,
+    augment,
+    check_resolutions,
+    draw_augmentation,
+    generator,
+    image_batch,
+    on_device,
+)
 from lib.models import IMAGE_SIZE, build_classifier
 
 CHECKPOINT_SECONDS = 60.0  # how much work an interruption may cost
 EVALUATION_BATCH = 500
 VALIDATIONS = 5  # times at most that a training is measured on its validation images, never twice a pass
-
-
-def image_batch(images: Tensor) -> Tensor:
-    """uint8 (N, 32, 32, 3), 0..255 -> float (N, 3, 32, 32), 0..1, channels-last in memory."""
-    return images.permute(0, 3, 1, 2).float() / 255
-
-
-def on_device(array: np.ndarray, path: ComputePath) -> Tensor:
-    """An array as a tensor on the device; copied only if it must be (a read-only memory map is)."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(path.device)
-
-
-def generator(*seeds: int) -> torch.Generator:
-    """A CPU generator from several numbers, mixed so that neighbours are unrelated."""
-    mixed = np.random.SeedSequence([int(s) for s in seeds]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
-
-
-def draw_augmentation(count: int, random: torch.Generator, soften: float = 0.0) -> tuple[Tensor, Tensor]:
-    """What `augment` needs for `count` images: which are flipped (bool), how much each is softened (0..1).
-
-    With probability `soften` an image is softened at all. On the CPU: the same numbers on every device.
-    """
-    flip = torch.rand(count, generator=random) < 0.5
-    if not soften:
-        return flip, torch.zeros(count)
-    share = torch.rand(count, generator=random)
-    return flip, torch.where(torch.rand(count, generator=random) < soften, share, 0.0)
-
-
-def augment(images: Tensor, flip: Tensor, share: Tensor | None = None) -> Tensor:
-    """Flip some images left-right and soften by a share of their 3x3 binomial blur (uint8 in and out,
-    (N, 32, 32, 3); flip bool (N,), share float (N,)), so that softness as such says nothing about the class.
-    """
-    images = torch.where(flip[:, None, None, None], images.flip(2), images)
-    if share is None:
-        return images
-    x = images.permute(0, 3, 1, 2).float()
-    kernel = 0.5 - 0.25 * torch.arange(-1, 2, device=x.device).abs()  # 1/4, 1/2, 1/4
-    kernel = (kernel[:, None] * kernel[None]).expand(3, 1, 3, 3).contiguous()
-    soft = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
-    x = torch.lerp(x, soft, share[:, None, None, None])
-    return x.round().to(torch.uint8).permute(0, 2, 3, 1)
-
-
-def check_resolutions(resolutions: Sequence[int], smallest: int) -> None:
-    """InputError unless these are sides of images in px, none under `smallest`, the last one 32."""
-    sides = list(resolutions)
-    whole = all(type(side) is int and smallest <= side <= IMAGE_SIZE for side in sides)
-    if not (sides and whole and sides[-1] == IMAGE_SIZE):
-        expected = f"whole numbers from {smallest} to {IMAGE_SIZE}, the last one {IMAGE_SIZE}"
-        raise runs.InputError("resolutions", str(sides), expected)
-
-
-def at_resolution(images: Tensor, side: int) -> Tensor:
-    """Float images (N, 3, 32, 32) -> (N, 3, side, side), antialiased; at 32 the images themselves."""
-    if side == images.shape[-1]:
-        return images
-    small = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return small.contiguous(memory_format=torch.channels_last)
 
 
 def one_cycle(step: int, steps: int, peak: float, warm: float = 0.25) -> float:
@@ -94,55 +42,6 @@ def one_cycle(step: int, steps: int, peak: float, warm: float = 0.25) -> float:
     if at < warm:
         return peak * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * at / warm)))
     return peak * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (at - warm) / (1 - warm))))
-
-
-@dataclass
-class Schedule:
-    """How long and how fast: optimiser steps, images a step, peak learning rate of Adam, seed."""
-
-    steps: int
-    batch_size: int
-    rate: float
-    seed: int
-
-    def images_compiled_for(self, resolutions: Sequence[int] = (IMAGE_SIZE,)) -> int:
-        """Images a resolution: each is compiled by itself and must pay for that by itself."""
-        return self.steps * self.batch_size // len(set(resolutions))
-
-    def rows(self, count: int, step: int) -> Tensor:
-        """Indices of a step's images: shuffled passes over `count` images, last short batch left out."""
-        size = min(self.batch_size, count)
-        per_pass = count // size
-        order = self._order(count, step // per_pass)
-        start = (step % per_pass) * size
-        return order[start : start + size]
-
-    def batches(
-        self, count: int, device: str, draw: Callable[[int, int], Sequence[Tensor]]
-    ) -> Callable[[int], list[Tensor]]:
-        """A function of the step: indices of its images and whatever `draw(step, images)` gives, on `device`.
-
-        Drawn on the CPU and moved a pass at a time, so that an accelerator waits for nothing within a pass.
-        """
-        size = min(self.batch_size, count)
-        per_pass = count // size
-        kept: dict[int, list[Tensor]] = {}
-
-        def batch(step: int) -> list[Tensor]:
-            number, place = divmod(step, per_pass)
-            if number not in kept:
-                kept.clear()
-                steps = range(number * per_pass, min((number + 1) * per_pass, self.steps))
-                drawn = [(self.rows(count, one), *draw(one, size)) for one in steps]
-                kept[number] = [torch.stack(tensors).to(device) for tensors in zip(*drawn, strict=True)]
-            return [tensors[place] for tensors in kept[number]]
-
-        return batch
-
-    def _order(self, count: int, number: int) -> Tensor:
-        if getattr(self, "_last", None) is None or self._last[0] != (count, number):
-            self._last = ((count, number), torch.randperm(count, generator=generator(self.seed, 1, number)))
-        return self._last[1]
 
 
 def training_identity(model: nn.Module, schedule: Schedule, settings: Sequence) -> str:
@@ -224,12 +123,12 @@ def fit(
             waiting.append((done, {k: torch.stack([v[k] for v in logged]).mean() for k in logged[0]}))
             logged = []
         measured = bool(after) and (done % after_every == 0 or last)
-        stopped_here = checkpoint and not (logged or last) and time.monotonic() - saved > CHECKPOINT_SECONDS
-        if path.device == "cpu" or measured or stopped_here or last:  # an accelerator is not waited for else
+        saving = checkpoint and not (logged or last) and time.monotonic() - saved > CHECKPOINT_SECONDS
+        if path.device == "cpu" or measured or saving or last:  # an accelerator is not waited for else
             settle()
         if measured:
             history.append({"step": done, **after(done)})
-        if stopped_here:
+        if saving:
             with runs.atomic_path(checkpoint) as temporary:
                 torch.save(
                     {

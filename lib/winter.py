@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.crops import SIZE, CropStore, cut_boxes, open_store
+from lib.crop_store import CropStore, open_store
+from lib.crops import SIZE, cut_boxes
 from lib.runs import InputError, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo

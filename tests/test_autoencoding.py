@@ -17,8 +17,8 @@ from lib.autoencoding import (
     reconstruct,
     train_vae,
 )
+from lib.batches import Schedule
 from lib.models import build_classifier, build_vae
-from lib.training import Schedule
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 

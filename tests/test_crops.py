@@ -16,7 +16,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from lib import crops, visdrone
-from lib.crops import cut_boxes, cut_crops, cut_patch, export_imagefolder, open_store, read_frame
+from lib.crop_store import export_imagefolder, open_store
+from lib.crops import cut_boxes, cut_crops, cut_patch, read_frame
 from lib.runs import InputError
 from lib.visdrone import CAR, CLASSES, OFFICIAL, read_objects
 

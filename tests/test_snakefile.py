@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib import runs, settings, stages
+from lib import dependencies, runs, settings, stages
 from lib.arms import weights_file
 from lib.runs import InputError
 
@@ -80,7 +80,7 @@ def finish(root, profile, names):
         files = " ".join(re.findall(r'"([^"]*)"', output)).split()
         files = [file for file in files if file not in (notebook, "summary")]
         if rule == "retraining":  # the profile's arms
-            arms = stages.values(profile, notebook)["arms"]
+            arms = dependencies.values(profile, notebook)["arms"]
             files += [weights_file(arm) for arm in arms] + [f"answers/{arm}.npz" for arm in arms]
         for name in ["summary"] if rule == "evaluation" else names:
             for file in [*files, f"timing/{notebook}.json", f"notebooks/{notebook}.ipynb"]:
@@ -113,7 +113,7 @@ def test_threads_are_shared_among_the_runs(checkout):
 def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", checkout)
     monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
-    stages.write_states("embedded", ["seed0"])
+    dependencies.write_states("embedded", ["seed0"])
     finish(checkout, "embedded", ["seed0"])
     # as after `make publish`: other outputs, and a comment in lib
     book = checkout / "notebooks" / "04_generation.ipynb"
@@ -200,7 +200,7 @@ def test_modules_are_found_through_one_another(repository):
     book = nbformat.read(path, as_version=4)
     book.cells[-1].source = "%matplotlib inline\nif True:\n    !ls\nfrom lib import a"
     nbformat.write(book, path)
-    assert [file.stem for file in stages.modules("02_classifier_training")] == ["a", "b", "c", "d", "e"]
+    assert [file.stem for file in dependencies.modules("02_classifier_training")] == ["a", "b", "c", "d", "e"]
 
 
 def test_words_do_not_count_but_code_does():
@@ -208,14 +208,14 @@ def test_words_do_not_count_but_code_does():
     same = (
         '"""Head."""\n\n\ndef f( x ):\n    """Other words."""\n    # more\n    return (x +\n            1)\n'
     )
-    assert stages.code_digest('"""."""\n' + code) == stages.code_digest(same)
-    assert stages.code_digest(code) != stages.code_digest(code.replace("1", "2"))
+    assert dependencies.code_digest('"""."""\n' + code) == dependencies.code_digest(same)
+    assert dependencies.code_digest(code) != dependencies.code_digest(code.replace("1", "2"))
 
 
 def test_every_notebook_reads_earlier_ones_only():
     names = settings.notebook_names()
-    assert names[0] == stages.DATA
-    for name, read in stages.READS.items():
+    assert names[0] == dependencies.DATA
+    for name, read in dependencies.READS.items():
         assert name in names and all(other < name for other in read)
 
 
@@ -407,10 +407,10 @@ def test_data_that_changed_are_noticed(repository):
     folder = repository / "pictures"
     folder.mkdir()
     values = {"profile": "mine", "source": "scenes", "winter_folder": str(folder), "data_folder": ""}
-    first = stages._data(values)
+    first = dependencies._data(values)
     (folder / "a.jpg").write_bytes(b"123")
-    assert stages._data(values) != first and stages._data(values) == stages._data(values)
-    assert stages._data(values | {"winter_folder": ""}) == {}
+    assert dependencies._data(values) != first and dependencies._data(values) == dependencies._data(values)
+    assert dependencies._data(values | {"winter_folder": ""}) == {}
 
 
 def test_the_data_that_count_are_those_that_are_read(repository, tmp_path, monkeypatch):
@@ -420,8 +420,9 @@ def test_the_data_that_count_are_those_that_are_read(repository, tmp_path, monke
         (folder / f"VisDrone2019-DET-{name}" / "images").mkdir(parents=True)
         (folder / f"VisDrone2019-DET-{name}" / "images" / "a.jpg").write_bytes(name.encode())
     monkeypatch.setenv("DRONE_DATA", str(own))
+    data, listing = dependencies._data, dependencies._listing
     values = {"source": "visdrone", "data_folder": "", "sets": ["val"]}
-    assert stages._data(values) == {"data_folder": stages._listing(downloads)}
-    assert stages._data(values | {"sets": ["train", "val"]}) == {"data_folder": stages._listing(own)}
-    assert stages._data(values | {"data_folder": str(own)}) == {"data_folder": stages._listing(own)}
-    assert stages._listing(own) != stages._listing(downloads)
+    assert data(values) == {"data_folder": listing(downloads)}
+    assert data(values | {"sets": ["train", "val"]}) == {"data_folder": listing(own)}
+    assert data(values | {"data_folder": str(own)}) == {"data_folder": listing(own)}
+    assert listing(own) != listing(downloads)

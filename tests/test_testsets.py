@@ -7,7 +7,7 @@ import torch
 
 from lib import testsets
 from lib.acceleration import ComputePath
-from lib.crops import CropStore, open_store
+from lib.crop_store import CropStore, open_store
 from lib.division import Division, divide
 from lib.models import build_classifier
 from lib.quality import nearest

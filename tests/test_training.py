@@ -7,22 +7,11 @@ import torch
 from lib import acceleration, training
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, train_vae
+from lib.batches import Schedule, augment, draw_augmentation, generator, on_device
 from lib.models import build_classifier, build_vae
 from lib.quality import sharpness
 from lib.runs import InputError
-from lib.training import (
-    Schedule,
-    answer,
-    augment,
-    draw_augmentation,
-    embed,
-    generator,
-    on_device,
-    one_cycle,
-    predict,
-    stabilise,
-    train_classifier,
-)
+from lib.training import answer, embed, one_cycle, predict, stabilise, train_classifier
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 

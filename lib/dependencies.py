@@ -1,0 +1,149 @@
+"""What a notebook depends on, as hashes: its code, parameters, `lib` modules, data, earlier notebooks.
+
+`write_states` keeps a small file beside each run that is rewritten only when a hash
+changes, so that neither a comment nor `make publish`, which refreshes the outputs in
+`notebooks/`, makes anything run again: the Snakefile looks at these files.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lib import runs, settings
+from lib.settings import DATA
+
+READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
+    DATA: (),
+    "02_classifier_training": (DATA,),
+    "03_vae_transfer": (DATA, "02_classifier_training"),
+    "04_generation": (DATA, "02_classifier_training", "03_vae_transfer"),
+    "05_retraining": (DATA, "02_classifier_training", "03_vae_transfer", "04_generation"),
+}
+
+
+def is_summary(notebook: str) -> bool:
+    """Whether a notebook works over all runs of a profile: it has a parameter `runs_of`."""
+    return "runs_of" in settings.declared(notebook)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_digest(source: str) -> str:
+    """Hash of what Python code does: comments, docstrings and layout do not count."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                body[0].value.value = ""
+    return _digest(ast.dump(tree))
+
+
+def notebook_code(path: str | Path) -> str:
+    """The code cells of a notebook as one text; lines of IPython's own (%, !, ?) become comments."""
+    cells = [c["source"] for c in runs.read_notebook(path)["cells"] if c["cell_type"] == "code"]
+    return re.sub(r"^(\s*)([%!?])", r"\1pass  # \2", "\n".join(cells), flags=re.M)
+
+
+@functools.cache
+def imported(source: str) -> frozenset[str]:
+    """Names of the `lib` modules that Python code imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("lib.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "lib":
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
+            found.add(node.module.split(".")[1])
+    return frozenset(found)
+
+
+def modules(notebook: str) -> list[Path]:
+    """Files of `lib` that a notebook imports, directly or through another one."""
+    wanted = set(imported(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")))
+    found: dict[str, Path] = {}
+    while wanted:
+        name = wanted.pop()
+        path = settings.ROOT / "lib" / f"{name}.py"
+        if name not in found and path.exists():
+            found[name] = path
+            wanted |= imported(path.read_text(encoding="utf-8"))
+    return [found[name] for name in sorted(found)]
+
+
+def values(profile: str, notebook: str) -> dict[str, Any]:
+    """Parameters that a notebook gets in a profile: its defaults, then those of the profile's file."""
+    chosen = {name: default for name, (_, default) in settings.declared(notebook).items()}
+    file = settings.parameter_file(profile, notebook)
+    return chosen | (settings.read_parameters(file)[0] if file else {})
+
+
+def _listing(folder: Path) -> str:
+    """Hash of a folder's file names and sizes: another data set, or a completed one, is noticed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return _digest(*(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files))
+
+
+def _data(parameters: dict[str, Any]) -> dict[str, str]:
+    """Hashes of the folders outside the repository that the data preparation reads."""
+    names = [name for name in parameters if name.endswith("_folder") and parameters[name]]
+    folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
+    if parameters.get("source") == "visdrone" and "data_folder" not in folders:
+        from lib.download import FOLDER  # only here: pandas takes a second
+        from lib.visdrone import SETS, sets_folder
+
+        folders["data_folder"], _ = sets_folder(parameters.get("sets", SETS), settings.ROOT / FOLDER)
+    return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
+
+
+def states(profile: str, run_names: list[str]) -> dict[str, dict[str, Any]]:
+    """For each notebook everything that its files depend on, as hashes, ready for JSON.
+
+    The data's own hash counts for the data preparation alone: what it makes of them is
+    kept in `state/stores.json`, an input of the notebooks after it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    names = settings.notebook_names()
+    for notebook in names:
+        used = {path.stem: path.read_text(encoding="utf-8") for path in modules(notebook)}
+        found[notebook] = {
+            "code": code_digest(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")),
+            "lib": {name: code_digest(text) for name, text in used.items()},
+            "parameters": values(profile, notebook),
+            "runs": run_names if is_summary(notebook) else [],
+            "reads": {
+                name: _digest(json.dumps(found[name], sort_keys=True))
+                for name in READS.get(notebook, names[: names.index(notebook)])
+            },
+        }
+    found[DATA]["data"] = _data(found[DATA]["parameters"])
+    return found
+
+
+def run_folder(profile: str, notebook: str, run_names: list[str]) -> Path:
+    """Where a notebook's files of a run are: the run's folder, or `summary` for all runs."""
+    return settings.ROOT / "runs" / profile / ("summary" if is_summary(notebook) else run_names[0])
+
+
+def keep_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state; a file that says the same stays untouched."""
+    text = json.dumps(state, indent=1, sort_keys=True) + "\n"
+    if not (path.exists() and path.read_text(encoding="utf-8") == text):
+        runs.write_text(path, text)
+
+
+def write_states(profile: str, run_names: list[str]) -> None:
+    """Write `state/<notebook>.json` into each run's folder; a file that says the same stays untouched."""
+    for notebook, state in states(profile, run_names).items():
+        for name in run_names:
+            keep_state(run_folder(profile, notebook, [name]) / "state" / f"{notebook}.json", state)
