@@ -56,13 +56,14 @@ class ComputePath:
     def describe(self, images: int | None = None) -> str:
         """One line for logs and the final table; with `images`, of a training on so many."""
         layout = "channels-last" if self.channels_last else "channels-first"
-        if images is not None and self.compiles(images):
-            compiled = "torch.compile"
-        elif self.compiler and images is None:
+        if not self.compiler:
+            compiled = "not compiled"
+        elif images is None:
             compiled = "torch.compile for long trainings"
+        elif self.compiles(images):
+            compiled = "torch.compile"
         else:
-            short = f" (pays from {WORTH_COMPILING:,} images on, here {images or 0:,})"
-            compiled = "not compiled" + (short if self.compiler else "")
+            compiled = f"not compiled (pays from {WORTH_COMPILING:,} images on, here {images:,})"
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         line = f"{self.device}, {self.precision}, {layout}, {compiled}, {threads}"
         return line + (f" ({self.why})" if self.why else "")
