@@ -143,17 +143,20 @@ def stability(report: dict) -> Figure:
     return figure
 
 
-def learning_curves(history: list[dict], title: str) -> Figure:
-    """Loss and accuracy of a classifier against optimiser steps."""
-    table = pd.DataFrame(history)
+def learning_curves(histories: dict[str, list[dict]], title: str) -> Figure:
+    """Loss and accuracy of trainings, by name, against steps; validation where it was measured."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8))
-    for axis, column, name in ((left, "loss", "training loss"), (right, "accuracy", "training")):
-        part = table.dropna(subset=[column])
-        axis.plot(part["step"], part[column], label=name)
-    if "validation_accuracy" in table:
-        part = table.dropna(subset=["validation_accuracy"])
-        right.plot(part["step"], part["validation_accuracy"], "o-", label="validation")
-    left.set(xlabel="optimiser step", ylabel="cross-entropy", yscale="log", title=title)
+    for name, history in histories.items():
+        table = pd.DataFrame(history)
+        for axis, column in ((left, "loss"), (right, "accuracy")):
+            part = table.dropna(subset=[column])
+            axis.plot(part["step"], part[column], label=name)
+        if "validation_accuracy" in table:
+            part = table.dropna(subset=["validation_accuracy"])
+            right.plot(part["step"], part["validation_accuracy"], "o-", label="validation")
+    low, high = left.dataLim.intervaly
+    left.set(xlabel="optimiser step", ylabel="cross-entropy", title=title)
+    left.set_yscale("log" if high > 3 * low else "linear")
     right.set(xlabel="optimiser step", ylabel="accuracy", title="Accuracy")
     right.legend()
     return figure

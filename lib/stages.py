@@ -130,8 +130,9 @@ def _watch(words: list[str], log: Path) -> int:
                 child.kill()
 
 
-def _say(text: str, end: str = "\n") -> None:
-    print(text, end=end, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")  # text and line end in one piece: several stages write to one terminal
+    sys.stderr.flush()
 
 
 def execute(profile: str, notebook: str, run_names: list[str]) -> int:
