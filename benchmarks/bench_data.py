@@ -64,7 +64,7 @@ def epoch(images: np.ndarray, labels: np.ndarray) -> int:
     schedule, seen = Schedule(len(data) // BATCH, BATCH, 0.0, 0), 0
     for step in range(schedule.steps):
         chosen = schedule.rows(len(data), step)
-        batch, truth = image_batch(data[chosen]), target[chosen]
+        batch, truth = image_batch(data.index_select(0, chosen)), target[chosen]
         seen += len(batch) if len(batch) == len(truth) else 0
     return seen
 

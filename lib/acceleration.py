@@ -92,20 +92,25 @@ def _compiler_obstacle(device: str) -> str:
 
 
 def _or_plain(function, compiled):
-    """`compiled`, or, if its first call shows that this machine cannot compile, `function`."""
-    chosen = []
+    """`compiled`, until a call shows that this machine cannot compile; from then on `function`.
+
+    Shapes and the backward pass are compiled when they are first met. The backward pass is compiled
+    with the forward one, so that a failure comes before anything has been computed.
+    """
+    import torch._functorch.config
+
+    torch._functorch.config.force_non_lazy_backward_lowering = True
+    works = True
 
     def call(*arguments):
-        if not chosen:
+        nonlocal works
+        if works:
             try:
-                found = compiled(*arguments)
+                return compiled(*arguments)
             except torch._dynamo.exc.TorchDynamoException as error:
                 print(f"torch.compile failed ({type(error).__name__}); the training goes on without it")
-                chosen.append(function)
-                return function(*arguments)
-            chosen.append(compiled)
-            return found
-        return chosen[0](*arguments)
+                works = False
+        return function(*arguments)
 
     return call
 

@@ -108,7 +108,7 @@ def train_vae(
             vae.encoder.body.eval()
         vae.encoder.body.requires_grad_(step >= freeze_steps)
         rows, flip, epsilon, beta = batches(step)
-        loss, squared, kl = forward(augment(data[rows], flip), epsilon, beta)
+        loss, squared, kl = forward(augment(data.index_select(0, rows), flip), epsilon, beta)
         return loss, {"squared_error": squared.detach(), "kl": kl.detach()}
 
     def after(step: int) -> dict:

@@ -34,6 +34,7 @@ from lib.models import IMAGE_SIZE, build_classifier
 CHECKPOINT_SECONDS = 60.0  # how much work an interruption may cost
 EVALUATION_BATCH = 500
 VALIDATIONS = 5  # times at most that a training is measured on its validation images, never twice a pass
+VALIDATION_IMAGES = 1000  # of them at most, drawn by the training's seed: enough for a curve
 
 
 def one_cycle(step: int, steps: int, peak: float, warm: float = 0.25) -> float:
@@ -172,6 +173,21 @@ def embed(
     return _in_batches(model.embed, model, images, path, batch)
 
 
+@torch.inference_mode()
+def describe(
+    model: nn.Module, images: np.ndarray, path: ComputePath, batch: int = EVALUATION_BATCH
+) -> np.ndarray:
+    """Mean and standard deviation over the picture of every channel of every dense group, fine to coarse,
+    float32 (N, d): what an image shows, and its texture and noise too, which a last layer forgets.
+    """
+
+    def statistics(x: Tensor) -> Tensor:
+        levels = [level.float().flatten(2) for level in model.body.levels(x)]
+        return torch.cat([part for level in levels for part in (level.mean(2), level.std(2))], 1)
+
+    return _in_batches(statistics, model, images, path, batch)
+
+
 def _in_batches(function, model, images, path, batch) -> np.ndarray:
     model.eval()
     found = []
@@ -205,8 +221,8 @@ def train_classifier(
     sides in px at which equal shares of the steps see the images; the template pools over
     whatever is left of a picture, so small images first cost a quarter and teach the coarse
     part (progressive resizing). Returns the history: loss and training accuracy per
-    `log_every` steps, validation accuracy at most VALIDATIONS times. Raises InputError for
-    other resolutions.
+    `log_every` steps, accuracy on at most VALIDATION_IMAGES at most VALIDATIONS times.
+    Raises InputError for other resolutions.
     """
     check_resolutions(resolutions, smallest=2 ** (len(model.body.groups) - 1))  # one pixel must be left
     path.place(model)
@@ -228,17 +244,19 @@ def train_classifier(
 
     def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rows, flip, share = batches(step)
-        batch = image_batch(augment(data[rows], flip, share if soften else None))
+        batch = image_batch(augment(data.index_select(0, rows), flip, share if soften else None))
         side = resolutions[step * len(resolutions) // schedule.steps]
         loss, accuracy = forward(at_resolution(batch, side), target[rows])
         return loss, {"accuracy": accuracy}
 
+    if validation:
+        random = np.random.default_rng([schedule.seed, 12])
+        shown = np.sort(random.permutation(len(validation[1]))[:VALIDATION_IMAGES])
+        validation = tuple(array[shown] for array in validation)
+
     def after(step: int) -> dict:
-        return {
-            "validation_accuracy": float(
-                (predict(model, validation[0], path).argmax(1) == validation[1]).mean()
-            )
-        }
+        right = predict(model, validation[0], path).argmax(1) == validation[1]
+        return {"validation_accuracy": float(right.mean())}
 
     return fit(
         model,
@@ -309,9 +327,14 @@ def train_judge(
     seed: int,
     path: ComputePath,
 ) -> nn.Module:
-    """A narrower classifier from its own initialisation, to judge generated images by."""
+    """A narrower classifier from its own initialisation, to judge generated images by.
+
+    It sees small images for half of its steps, as the classifier does for most of them.
+    """
     torch.manual_seed(int(np.random.SeedSequence([seed, 1_000_003]).generate_state(1)[0]))
     judge = build_classifier(width=width)
     schedule = Schedule(max(1, int(passes * len(images) / batch_size)), batch_size, rate, seed + 1_000_003)
-    train_classifier(judge, images, labels, schedule, path=path, title="judge")
+    train_classifier(
+        judge, images, labels, schedule, path=path, resolutions=(IMAGE_SIZE // 2, IMAGE_SIZE), title="judge"
+    )
     return judge

@@ -443,6 +443,24 @@ def test_a_failed_compilation_is_said_once_and_the_training_goes_on(monkeypatch,
     assert capsys.readouterr().out.count("goes on without it") == 1
 
 
+def test_a_backward_pass_that_cannot_be_compiled_fails_before_the_step(monkeypatch, capsys):
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    def no_backward(*_):
+        raise RuntimeError("no compiler")
+
+    backend = aot_autograd(fw_compiler=lambda graph, _: make_boxed_func(graph), bw_compiler=no_backward)
+    real = torch.compile
+    monkeypatch.setattr(acceleration.torch, "compile", lambda f, **_: real(f, backend=backend, dynamic=False))
+    norm = torch.nn.BatchNorm1d(3)
+    step = ComputePath("cpu", "float32", True, True, 1).compile(lambda x: norm(x).square().sum(), 10**6)
+    for size in (4, 5):  # another shape is compiled anew
+        step(torch.rand(size, 3)).backward()
+    assert capsys.readouterr().out.count("goes on without it") == 1
+    assert norm.weight.grad.abs().sum() > 0 and norm.num_batches_tracked == 2  # each step once
+
+
 def test_an_error_of_the_function_itself_is_not_hidden(monkeypatch):
     monkeypatch.setattr(acceleration.torch, "compile", lambda function, **options: function)
     step = ComputePath("cpu", "float32", True, True, 1).compile(lambda x: 1 / x, 10**6)
