@@ -5,6 +5,7 @@
 PYTHON  ?= python3
 PROFILE ?= embedded
 SEEDS   ?=
+SPLITS  ?=
 JOBS    ?= all
 FOLDER  ?= data/visdrone
 SETS    ?= train val test-dev
@@ -25,11 +26,12 @@ OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDI
 help: ## this list
 	@echo "make TARGET [NAME=VALUE ...]"
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
-	@echo "PROFILE=embedded|visdrone-val|paper  SEEDS=\"1 2 3\" (empty: the profile's own)  JOBS=all|N  PYTHON=python3"
+	@echo "PROFILE=embedded|visdrone-val|paper  JOBS=all|N  PYTHON=python3"
+	@echo "SEEDS=\"1 2 3\"  SPLITS=\"object sequence\" (empty: the profile's own)"
 
 reproduce: .venv/.installed ## the main job: data, training, generation, retraining, tables and figures of PROFILE
 	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
-	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)"
+	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
 	@$(OWN) $(VENV) -m lib.report "$(PROFILE)"
 
 test: lint ## lint and all tests

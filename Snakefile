@@ -13,10 +13,10 @@ from lib.arms import weights_file
 from lib.runs import InputError
 
 try:
-    for name in set(config) - {"profile", "seeds"}:
-        raise InputError("--config", repr(name), "profile or seeds")
+    for name in set(config) - {"profile", "seeds", "splits"}:
+        raise InputError("--config", repr(name), "profile, seeds or splits")
     PROFILE = str(config.get("profile", "embedded") or "")
-    RUNS = stages.plan(PROFILE, config.get("seeds"))
+    RUNS = stages.plan(PROFILE, config.get("seeds"), config.get("splits"))
     ARMS = stages.arms(PROFILE)
     dependencies.write_states(PROFILE, RUNS)
 except (InputError, SyntaxError) as error:

@@ -191,8 +191,8 @@ class Run:
         if self.seed is None:
             return f"make reproduce PROFILE={self.profile}"
         with contextlib.suppress(InputError):  # of a faulty profile: `make reproduce` says what is wrong
-            if self.split not in check_profile(self.profile):  # SEEDS gives seeds, no splits
-                return f"{self.stage(DATA)} and the notebooks after it"
+            if self.split not in check_profile(self.profile):
+                return f"make reproduce PROFILE={self.profile} SEEDS={self.seed} SPLITS={self.split}"
         return f"make reproduce PROFILE={self.profile} SEEDS={self.seed}"
 
     def stage(self, notebook: str) -> str:

@@ -41,15 +41,28 @@ def parse_seeds(text: Any) -> list[int] | None:
     return list(dict.fromkeys(int(word) for word in words))
 
 
-def plan(profile: str, seeds: Any = None) -> list[str]:
-    """Names of a profile's runs, all its parameter files checked; `seeds` replace those of each split.
+def parse_splits(text: Any) -> list[str] | None:
+    """Splits from words separated by spaces or commas; None for nothing; InputError for anything else."""
+    words = str("" if text is None else text).replace(",", " ").split()
+    for word in words:
+        if word not in settings.SPLITS:
+            raise InputError("SPLITS", repr(str(text)), " or ".join([*settings.SPLITS, "both"]))
+    return list(dict.fromkeys(words)) or None
 
-    Raises InputError for whatever `settings.check_profile` or `parse_seeds` do not accept.
+
+def plan(profile: str, seeds: Any = None, splits: Any = None) -> list[str]:
+    """Names of a profile's runs, all its parameter files checked.
+
+    `seeds` replace those of each split, `splits` the profile's own; a split that the profile does not
+    have gets seed 0. Raises InputError for whatever `settings.check_profile`, `parse_seeds` or
+    `parse_splits` do not accept.
     """
-    own, given = settings.check_profile(profile), parse_seeds(seeds)
+    own, given, chosen = settings.check_profile(profile), parse_seeds(seeds), parse_splits(splits)
     for name in settings.notebook_names():
         settings.declared(name)
-    return [settings.run_name(split, seed) for split in own for seed in given or own[split]]
+    return [
+        settings.run_name(split, seed) for split in chosen or own for seed in given or own.get(split, [0])
+    ]
 
 
 def arms(profile: str) -> list[str]:

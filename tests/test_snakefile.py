@@ -135,7 +135,7 @@ def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
 
 
 @pytest.mark.parametrize("config, message", [
-    ("seed=3", "found 'seed', expected profile or seeds"),
+    ("seed=3", "found 'seed', expected profile, seeds or splits"),
     ("profile=mine", "02_classifier_training.yaml:3: found unknown parameter 'pases'"),
     ("profile=odd", "odd/05_retraining.yaml:2: found arm 'winer', expected one of continued, winter, "),
 ])  # fmt: skip
@@ -173,6 +173,11 @@ def test_plan(repository):
     (mine / "profile.yaml").write_text("object: [0, 1]\nsequence: [3]\n")
     assert stages.plan("embedded") == ["seed0"]
     assert stages.plan("mine") == ["seed0", "seed1", "seed3-sequence"]
+    assert stages.plan("mine", splits="object") == ["seed0", "seed1"]
+    assert stages.plan("mine", 7, "sequence, object") == ["seed7-sequence", "seed7"]
+    assert stages.plan("embedded", splits="sequence") == ["seed0-sequence"]
+    with pytest.raises(InputError, match="^SPLITS: found 'time', expected object or sequence or both"):
+        stages.plan("mine", splits="time")
     assert stages.plan("mine", "7, 8") == ["seed7", "seed8", "seed7-sequence", "seed8-sequence"]
     with pytest.raises(InputError, match="^PROFILE: found 'nowhere', expected one of embedded, mine$"):
         stages.plan("nowhere")
