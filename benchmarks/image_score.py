@@ -1,15 +1,16 @@
 """Does the quality of a single image mean anything? `python -m benchmarks.image_score RUN [--images N]`
 
 A critic, a network of the template that the generator has nothing to do with, learns on the run's training
-crops how and how much a crop was spoilt. Its features are the space in which `lib.image_quality.realism`
-measures. Real held-out cars are then spoilt step by step: the score must fall step by step, for each
-degradation by itself. RUN is a run's folder, such as runs/visdrone-val/seed0.
-Writes figures/benchmarks/image_score.json.
+crops how and how much a crop was spoilt. Two scores come of it: intactness, minus the strength that it
+expects, and realism on its features (`lib.image_quality`). Real held-out cars are then spoilt step by step:
+a score must fall step by step, for each degradation by itself. RUN is a run's folder, such as
+runs/visdrone-val/seed0. Writes figures/benchmarks/image_score.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -67,14 +68,23 @@ def measure(run: Run, examples: int, passes: float, images: int) -> dict:
     return found
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 2 and one line where a run is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
     parser.add_argument("--examples", type=int, default=20_000)
     parser.add_argument("--passes", type=float, default=4.0)
     parser.add_argument("--images", type=int, default=300, help="held-out cars of each season")
-    options = parser.parse_args()
-    split, seed = parse_run(options.run.name)
-    place = Run(options.run.resolve().parent.name, split, seed, "image_score")
-    result = measure(place, options.examples, options.passes, options.images)
-    runs.write_json(TARGET, result)
+    options = parser.parse_args(arguments)
+    try:
+        split, seed = parse_run(options.run.name)
+        place = Run(options.run.resolve().parent.name, split, seed, "image_score")
+        runs.write_json(TARGET, measure(place, options.examples, options.passes, options.images))
+    except (runs.InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

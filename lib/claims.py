@@ -76,6 +76,31 @@ def head_rows(figures: Path) -> list[list[str]]:
     return [[claim, f"`{PYTHON} -m benchmarks.vae_heads runs/embedded/seed0`", "5 min", "–", ours]]
 
 
+def image_rows(figures: Path) -> list[list[str]]:
+    """Whether the score of a single image falls as real held-out cars are spoilt."""
+    file = figures / "benchmarks" / "image_score.json"
+    if not file.exists():
+        return []
+    found = runs.read_json(file)["winter"]["intactness"]
+    ours = " / ".join(f"{entry['rank_correlation']:.2f}" for entry in found.values())
+    claim = f"score of a single image (intactness): rank correlation with {' / '.join(found)} in six steps"
+    return [[claim, f"`{PYTHON} -m benchmarks.image_score runs/visdrone-val/seed0`", "5 min", "none", ours]]
+
+
+def fast_rows(figures: Path) -> list[list[str]]:
+    """What the fast path costs in accuracy."""
+    file = figures / "benchmarks" / "fast_path.json"
+    if not file.exists():
+        return []
+    found = runs.read_json(file)
+    ours = {name: f"{100 * value:+.2f}" for name, value in found["difference"].items()}
+    interval = f" [{ours['low']}, {ours['high']}]" if "low" in ours else ""
+    claim = f"fast path minus float32 reference: test accuracy (points), {len(found['seeds'])} seeds"
+    command = f"`{PYTHON} -m benchmarks.fast_path {found['profile']} --passes {found['passes']:g}`"
+    minutes = sum(sum(found[name]["seconds"]) for name in ("fast", "reference")) / 60
+    return [[claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]]
+
+
 def _paper(metric: str, protocol: str | None) -> str:
     """The paper's numbers, before and after, in one cell."""
     known = [number for number in paper_numbers(metric, protocol) if number != "–"]
@@ -114,7 +139,9 @@ def profile_tables(folder: Path) -> list[str]:
 def table(figures: Path) -> str:
     """All tables as Markdown."""
     head = ["claim", "command", "time, 2 cores", "paper", "ours"]
-    tables = [markdown_table([head, *exact_rows(figures), *realism_rows(figures), *head_rows(figures)])]
+    measured = [realism_rows, head_rows, image_rows, fast_rows]
+    more = [row for rows in measured for row in rows(figures)]
+    tables = [markdown_table([head, *exact_rows(figures), *more])]
     for profile in ("embedded", "visdrone-val", "paper"):
         if (figures / profile / "table2_summary.json").exists():
             tables += profile_tables(figures / profile)

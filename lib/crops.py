@@ -121,12 +121,13 @@ def _frames(table: pd.DataFrame, image_path: Callable[[str, str], Path]) -> Iter
     """Consecutive rows of one frame together: each frame is decoded once."""
     if not len(table):
         return
-    numbers = table[["line", "x", "y", "width", "height", "label"]].to_numpy(np.int64)
+    columns = [table[name].to_numpy() for name in ("line", "x", "y", "width", "height", "label")]
     sets, names = table["set"].to_numpy(object), table["frame"].to_numpy(object)
     changes = np.flatnonzero((sets[1:] != sets[:-1]) | (names[1:] != names[:-1])) + 1
     for start, stop in zip([0, *changes], [*changes, len(table)], strict=True):
         path = Path(image_path(sets[start], names[start]))
-        yield _Frame(path, sets[start], names[start], numbers[start:stop])
+        rows = np.column_stack([column[start:stop] for column in columns])  # never a copy of the whole table
+        yield _Frame(path, sets[start], names[start], rows)
 
 
 def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):

@@ -1,11 +1,13 @@
-"""Quality of a single image. The paper (section 6) says that no such measure exists; here are three.
+"""Quality of a single image. The paper (section 6) says that no such measure exists; here are some.
 
-realism      how near an image lies to the real images, measured in their own spacing
-probability  what a classifier that had no part in generating it gives the wanted class
+intactness   minus how spoilt a critic finds it (`spoilage`); the critic, a network of the template that
+             had no part in generating, learned it on real images that were spoilt on purpose
+realism      how near it lies to the real images, measured in their own spacing
 distance     to the nearest training image (`lib.quality.nearest`): a copy is no new example
 
-`validate` shows that realism means something: real images that are spoilt step by step must
-lose it step by step.
+`validate` shows whether a score means something: real images that are spoilt step by step must
+lose it step by step. Intactness does, for every degradation; realism, even on the
+critic's features, does not (`benchmarks/image_score.py`).
 """
 
 from __future__ import annotations

@@ -61,6 +61,15 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     shares = {"car_called_car": 0.7, "noncar_called_car": 0.2}
     runs.write_json(figures / "benchmarks" / "scene_realism.json", shares)
     assert "| 70.0 / 20.0 |" in claims.table(figures).split("\n\n")[0]
+    score = {kind: {"rank_correlation": value} for kind, value in (("blur", -0.9), ("noise", -0.85))}
+    runs.write_json(figures / "benchmarks" / "image_score.json", {"winter": {"intactness": score}})
+    path = {"accuracy": [], "seconds": [60.0, 90.0]}
+    fast = {"fast": path, "reference": path, "profile": "some", "seeds": [0, 1], "passes": 2.0,
+            "difference": {"mean": -0.001, "low": -0.004, "high": 0.002}}  # fmt: skip
+    runs.write_json(figures / "benchmarks" / "fast_path.json", fast)
+    text = claims.table(figures).split("\n\n")[0]
+    assert "with blur / noise in six steps" in text and "| -0.90 / -0.85 |" in text
+    assert "benchmarks.fast_path some --passes 2` | 5 min | – | -0.10 [-0.40, +0.20] |" in text
 
 
 def test_a_command_runs_from_a_fresh_checkout(figures):

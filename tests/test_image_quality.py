@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from benchmarks import image_score
 from lib import image_quality as iq
 from lib.models import build_classifier
 from lib.training import describe
@@ -97,3 +98,27 @@ def test_a_description_holds_every_channel_of_every_group():
     channels = sum(group.norm1.num_features + 8 for group in model.body.groups)
     assert found.shape == (7, 2 * channels) and np.isfinite(found).all()
     assert parts == pytest.approx(found, abs=1e-5)
+
+
+def test_examples_of_every_degradation_and_strength_in_equal_numbers():
+    images, others = pictures(9), pictures(9, seed=2)
+    made, labels = iq.spoilt_examples(images, others, 100)
+    counts = np.bincount(labels)
+    assert len(counts) == iq.CRITIC_CLASSES == 25 and set(counts) == {4} and made.shape == (100, 32, 32, 3)
+    intact = made[labels == 0]
+    assert all((images == one).all((1, 2, 3)).any() for one in intact)
+    assert not any((images == one).all((1, 2, 3)).any() for one in made[labels > 0])
+    again, other_seed = (iq.spoilt_examples(images, others, 100, seed)[0] for seed in (0, 1))
+    assert np.array_equal(made, again) and not np.array_equal(made, other_seed)
+
+
+def test_spoilage_is_the_expected_strength():
+    sure = np.eye(iq.CRITIC_CLASSES)
+    assert iq.spoilage(sure).tolist() == [0, *[1, 2, 3, 4, 5, 6] * 4]
+    assert iq.spoilage((sure[:1] + sure[6:7]) / 2) == pytest.approx([3])
+
+
+def test_a_score_without_a_run_names_the_command(repository, capsys):
+    assert image_score.main([str(repository / "runs/embedded/seed0")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "division.npz" in error and "make reproduce" in error
