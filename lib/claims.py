@@ -54,51 +54,50 @@ def exact_rows(figures: Path) -> list[list[str]]:
     return rows
 
 
-def realism_rows(figures: Path) -> list[list[str]]:
+def _scene_realism(found: dict) -> list[str]:
     """How real the drawn scenes are: trained on drawn crops alone, asked about real ones."""
-    file = figures / "benchmarks" / "scene_realism.json"
-    if not file.exists():
-        return []
-    found = runs.read_json(file)
     ours = f"{100 * found['car_called_car']:.1f} / {100 * found['noncar_called_car']:.1f}"
     claim = "trained on drawn scenes alone: real cars / real non-cars called car (%)"
-    return [[claim, f"`{PYTHON} -m benchmarks.scene_realism`", "4 min", "–", ours]]
+    return [claim, f"`{PYTHON} -m benchmarks.scene_realism`", "4 min", "–", ours]
 
 
-def head_rows(figures: Path) -> list[list[str]]:
+def _vae_heads(found: dict) -> list[str]:
     """Which of the two heads that meet the published total the autoencoder has, and why."""
-    file = figures / "benchmarks" / "vae_heads.json"
-    if not file.exists():
-        return []
-    found = runs.read_json(file)
     ours = " / ".join(f"{found[name]['elbo']:,.0f}" for name in ("V1", "V4"))
     claim = "head of the autoencoder, V1 (one point) / V4 (2 x 2 grid, the default): held-out ELBO (nats)"
-    return [[claim, f"`{PYTHON} -m benchmarks.vae_heads runs/embedded/seed0`", "5 min", "–", ours]]
+    return [claim, f"`{PYTHON} -m benchmarks.vae_heads runs/embedded/seed0`", "5 min", "–", ours]
 
 
-def image_rows(figures: Path) -> list[list[str]]:
+def _image_score(found: dict) -> list[str]:
     """Whether the score of a single image falls as real held-out cars are spoilt."""
-    file = figures / "benchmarks" / "image_score.json"
-    if not file.exists():
-        return []
-    found = runs.read_json(file)["winter"]["intactness"]
-    ours = " / ".join(f"{entry['rank_correlation']:.2f}" for entry in found.values())
-    claim = f"score of a single image (intactness): rank correlation with {' / '.join(found)} in six steps"
-    return [[claim, f"`{PYTHON} -m benchmarks.image_score runs/visdrone-val/seed0`", "5 min", "none", ours]]
+    score = found["winter"]["intactness"]
+    ours = " / ".join(f"{entry['rank_correlation']:.2f}" for entry in score.values())
+    claim = f"score of a single image (intactness): rank correlation with {' / '.join(score)} in six steps"
+    return [claim, f"`{PYTHON} -m benchmarks.image_score runs/visdrone-val/seed0`", "5 min", "none", ours]
 
 
-def fast_rows(figures: Path) -> list[list[str]]:
+def _fast_path(found: dict) -> list[str]:
     """What the fast path costs in accuracy."""
-    file = figures / "benchmarks" / "fast_path.json"
-    if not file.exists():
-        return []
-    found = runs.read_json(file)
     ours = {name: f"{100 * value:+.2f}" for name, value in found["difference"].items()}
     interval = f" [{ours['low']}, {ours['high']}]" if "low" in ours else ""
     claim = f"fast path minus float32 reference: test accuracy (points), {len(found['seeds'])} seeds"
     command = f"`{PYTHON} -m benchmarks.fast_path {found['profile']} --passes {found['passes']:g}`"
     minutes = sum(sum(found[name]["seconds"]) for name in ("fast", "reference")) / 60
-    return [[claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]]
+    return [claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]
+
+
+MEASURED = {
+    "scene_realism": _scene_realism,
+    "vae_heads": _vae_heads,
+    "image_score": _image_score,
+    "fast_path": _fast_path,
+}  # benchmark -> its row from figures/benchmarks/<benchmark>.json
+
+
+def measured_rows(figures: Path) -> list[list[str]]:
+    """A row for each benchmark that has been run."""
+    files = {name: figures / "benchmarks" / f"{name}.json" for name in MEASURED}
+    return [MEASURED[name](runs.read_json(file)) for name, file in files.items() if file.exists()]
 
 
 def _paper(metric: str, protocol: str | None) -> str:
@@ -139,9 +138,7 @@ def profile_tables(folder: Path) -> list[str]:
 def table(figures: Path) -> str:
     """All tables as Markdown."""
     head = ["claim", "command", "time, 2 cores", "paper", "ours"]
-    measured = [realism_rows, head_rows, image_rows, fast_rows]
-    more = [row for rows in measured for row in rows(figures)]
-    tables = [markdown_table([head, *exact_rows(figures), *more])]
+    tables = [markdown_table([head, *exact_rows(figures), *measured_rows(figures)])]
     for profile in ("embedded", "visdrone-val", "paper"):
         if (figures / profile / "table2_summary.json").exists():
             tables += profile_tables(figures / profile)

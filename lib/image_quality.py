@@ -190,11 +190,3 @@ def spoilage(probabilities: np.ndarray) -> np.ndarray:
     """
     strengths = np.concatenate([[0], np.tile(np.arange(1, STRENGTHS + 1), len(DEGRADATIONS))])
     return np.asarray(probabilities, np.float64) @ strengths
-
-
-def select(scores: np.ndarray, share: float) -> np.ndarray:
-    """Rows of the best `share` in (0, 1] of images by score, in their own order; ValueError for another."""
-    if not 0 < share <= 1:
-        raise ValueError(f"share: found {share}, expected a number in (0, 1]")
-    count = max(1, round(share * len(scores)))
-    return np.sort(np.argsort(-scores, kind="stable")[:count])

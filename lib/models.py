@@ -134,16 +134,11 @@ class Body(nn.Module):
         )
         self.norm = nn.BatchNorm2d(plan[-1])
 
-    def levels(self, x: Tensor) -> list[Tensor]:
-        """What every dense group gives, fine to coarse (N, C, H, W); the last one normalised, rectified."""
-        found, x = [], self.stem(x)
-        for group, transition in zip(self.groups, self.transitions, strict=False):
-            found.append(group(x))
-            x = transition(found[-1])
-        return [*found, F.relu(self.norm(self.groups[-1](x)))]
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.levels(x)[-1]
+        x = self.stem(x)
+        for group, transition in zip(self.groups, self.transitions, strict=False):
+            x = transition(group(x))
+        return F.relu(self.norm(self.groups[-1](x)))
 
 
 class Classifier(nn.Module):

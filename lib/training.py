@@ -173,21 +173,6 @@ def embed(
     return _in_batches(model.embed, model, images, path, batch)
 
 
-@torch.inference_mode()
-def describe(
-    model: nn.Module, images: np.ndarray, path: ComputePath, batch: int = EVALUATION_BATCH
-) -> np.ndarray:
-    """Mean and standard deviation over the picture of every channel of every dense group, fine to coarse,
-    float32 (N, d): what an image shows, and its texture and noise too, which a last layer forgets.
-    """
-
-    def statistics(x: Tensor) -> Tensor:
-        levels = [level.float().flatten(2) for level in model.body.levels(x)]
-        return torch.cat([part for level in levels for part in (level.mean(2), level.std(2))], 1)
-
-    return _in_batches(statistics, model, images, path, batch)
-
-
 def _in_batches(function, model, images, path, batch) -> np.ndarray:
     model.eval()
     found = []

@@ -6,10 +6,7 @@ from scipy.stats import spearmanr
 
 from benchmarks import image_score
 from lib import image_quality as iq
-from lib.models import build_classifier
-from lib.training import describe
 from tests.test_quality import pictures
-from tests.test_training import CPU
 
 
 def test_realism_of_known_balls():
@@ -82,22 +79,6 @@ def test_validate_tells_a_score_that_falls_from_one_that_does_not():
     assert all(len(entry["medians"]) == 7 and entry["medians"][0] == 0 for entry in found.values())
     constant = iq.validate(images, others, lambda made: np.zeros(len(made)))
     assert all(entry["rank_correlation"] == 0 for entry in constant.values())
-
-
-def test_select_keeps_the_best_in_their_order():
-    scores = np.array([0.3, 0.9, 0.1, 0.9, 0.5])
-    assert iq.select(scores, 0.4).tolist() == [1, 3] and iq.select(scores, 1.0).tolist() == [0, 1, 2, 3, 4]
-    for share in (0, 1.1):
-        with pytest.raises(ValueError, match="share"):
-            iq.select(scores, share)
-
-
-def test_a_description_holds_every_channel_of_every_group():
-    model, images = build_classifier(width=8), pictures(7)
-    found, parts = describe(model, images, CPU), describe(model, images, CPU, batch=3)
-    channels = sum(group.norm1.num_features + 8 for group in model.body.groups)
-    assert found.shape == (7, 2 * channels) and np.isfinite(found).all()
-    assert parts == pytest.approx(found, abs=1e-5)
 
 
 def test_examples_of_every_degradation_and_strength_in_equal_numbers():
