@@ -1,7 +1,8 @@
 # The notebooks in their order, over the runs of a profile. Usually started by `make reproduce`; by hand:
 #   .venv/bin/python -m snakemake --cores all --config profile=embedded seeds="0 1 2"
-# A run is a folder runs/<profile>/seed<k> (split by object) or seed<k>-sequence. lib/dependencies.py says what a
-# notebook depends on: state/<notebook>.json beside the results is newer than them when something changed.
+# A run is a folder runs/<profile>/seed<k> (split by object) or seed<k>-sequence, or a variant of one with other
+# numbers (lib/run_names.py). lib/stages.py says which files a notebook needs and makes, lib/dependencies.py what else
+# it depends on: state/<notebook>.json beside the results is newer than them when something changed.
 
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 from lib import dependencies, stages
-from lib.arms import weights_file
+from lib.run_names import OUTPUTS, parse_run
 from lib.runs import InputError
 
 try:
@@ -17,7 +18,7 @@ try:
         raise InputError("--config", repr(name), "profile, seeds or splits")
     PROFILE = str(config.get("profile", "embedded") or "")
     RUNS = stages.plan(PROFILE, config.get("seeds"), config.get("splits"))
-    ARMS = stages.arms(PROFILE)
+    ALIKE = stages.alike(PROFILE, RUNS)
     dependencies.write_states(PROFILE, RUNS)
 except (InputError, SyntaxError) as error:
     print(error, file=sys.stderr)
@@ -35,30 +36,29 @@ logger.addFilter(lambda record: not NOISE.match(str(record.msg)))
 workdir: workflow.basedir
 
 
-wildcard_constraints:
-    run=r"seed\d+(-sequence)?",
-
-
 # Not part of the commands, as Snakemake would take another place of the checkout for a change of the code.
 os.environ["STAGE_PYTHON"] = sys.executable
 
 
-def here(names):
-    """Files of one run, from names separated by spaces."""
-    return [f"runs/{PROFILE}/{{run}}/{name}" for name in names.split()]
+def made(notebook, run):
+    """Files that a notebook leaves in a run's folder."""
+    return [f"runs/{PROFILE}/{run}/{name}" for name in stages.outputs(PROFILE, notebook, parse_run(run))]
 
 
-def made(notebook, names):
-    """What a notebook leaves in its run's folder, with the time it took and itself as executed."""
-    return here(f"{names} timing/{notebook}.json notebooks/{notebook}.ipynb")
+def made_by_rule(notebook, like):
+    """The same for a rule that serves all runs that are like this one."""
+    return [path.replace(f"/{like}/", "/{run}/", 1) for path in made(notebook, like)]
 
 
-ANSWERS = " ".join(f"answers/{arm}.npz" for arm in ARMS)  # what each retrained classifier says of every test set
+def needed(notebook):
+    """Files that a notebook needs, of the run that a rule is asked for."""
+    return lambda wildcards: [
+        f"runs/{PROFILE}/{path}" for path in stages.inputs(PROFILE, notebook, parse_run(wildcards.run))
+    ]
 
 
-def stage(notebook, runs="{wildcards.run}"):
-    """The command of a notebook. It replaces the shell, so that it notices when Snakemake dies."""
-    return f'exec "$STAGE_PYTHON" -m lib.stages {notebook} {PROFILE} {runs}'
+# The command of a notebook. It replaces the shell, so that it notices when Snakemake dies.
+STAGE = f'exec "$STAGE_PYTHON" -m lib.stages {{params.notebook}} {PROFILE} {{params.runs}}'
 
 
 # The runs of a profile go side by side, each on its share of the cores: on two cores, two trainings of one
@@ -67,93 +67,58 @@ def stage(notebook, runs="{wildcards.run}"):
 # the same seeds asked for and the same JOBS; what is done already does not matter.
 SHARE = max(1, workflow.cores // len(RUNS))
 # Earlier notebooks first: the longest begin as soon as they can, and short ones are left to fill the end.
+PRIORITY = {notebook: len(OUTPUTS) - place for place, notebook in enumerate(OUTPUTS)}
+TARGETS = [
+    path
+    for run in RUNS
+    for notebook in OUTPUTS
+    if parse_run(run).repeats(notebook)
+    for path in made(notebook, run)
+]
 
+# A rule for each notebook and each set of files that it leaves: those of a run depend on its arms.
+for number, alike in enumerate(ALIKE):
+    for notebook in OUTPUTS:
+        if not parse_run(alike[0]).repeats(notebook):
+            continue
 
-rule data_preparation:
-    input:
-        here("state/01_data_preparation.json"),
-    output:
-        made("01_data_preparation", "division.npz metrics/data.json metrics/table1.json state/stores.json"),
-    threads: workflow.cores
-    priority: 5
-    shell:
-        stage("01_data_preparation")
-
-
-rule classifier_training:
-    input:
-        here("state/02_classifier_training.json"),
-        here("state/stores.json division.npz"),
-    output:
-        made("02_classifier_training", "classifier.safetensors metrics/classifier.json answers/none.npz"),
-    threads: SHARE
-    priority: 4
-    shell:
-        stage("02_classifier_training")
-
-
-rule vae_transfer:
-    input:
-        here("state/03_vae_transfer.json"),
-        here("state/stores.json division.npz classifier.safetensors"),
-    output:
-        made("03_vae_transfer", "vae_car.safetensors metrics/vae.json metrics/transfer.json"),
-    threads: SHARE
-    priority: 3
-    shell:
-        stage("03_vae_transfer")
-
-
-rule generation:
-    input:
-        here("state/04_generation.json"),
-        here("state/stores.json division.npz classifier.safetensors vae_car.safetensors"),
-    output:
-        made("04_generation", "synthetic_car.npy recoloured.npy recoloured_labels.npy metrics/generation.json judge.safetensors"),
-    threads: SHARE
-    priority: 2
-    shell:
-        stage("04_generation")
-
-
-rule retraining:
-    input:
-        here("state/05_retraining.json"),
-        here("state/stores.json division.npz classifier.safetensors vae_car.safetensors synthetic_car.npy"),
-        here("recoloured.npy recoloured_labels.npy"),
-    output:
-        made("05_retraining", "metrics/retraining.json"),
-        here(" ".join(map(weights_file, ARMS))),
-        here(ANSWERS),
-    threads: SHARE
-    priority: 1
-    shell:
-        stage("05_retraining")
+        rule:
+            name:
+                notebook[3:] + (f"_{number}" if number else "")
+            input:
+                needed(notebook),
+            output:
+                made_by_rule(notebook, alike[0]),
+            wildcard_constraints:
+                run="|".join(alike),
+            params:
+                notebook=notebook,  # kept with the rule: its command is put together when the loop is over
+                runs="{run}",
+            threads: workflow.cores if notebook == stages.DATA else SHARE
+            priority: PRIORITY[notebook]
+            shell:
+                STAGE
 
 
 rule evaluation:
     input:
         f"runs/{PROFILE}/summary/state/06_evaluation.json",
-        expand(here("state/stores.json metrics/data.json metrics/table1.json metrics/classifier.json"), run=RUNS),
-        expand(here("metrics/vae.json metrics/transfer.json metrics/generation.json"), run=RUNS),
-        expand(here("metrics/retraining.json answers/none.npz"), run=RUNS),
-        expand(here(ANSWERS), run=RUNS),
+        TARGETS,
     output:
-        expand(
-            made("06_evaluation", "table1.json table2.csv table2_summary.json table2.md evaluation.json"),
-            run="summary",
-        ),
+        [
+            f"runs/{PROFILE}/summary/{name}"
+            for name in stages.SUMMARY_OUTPUTS
+        ],
     threads: workflow.cores
+    params:
+        notebook="06_evaluation",
+        runs=RUNS,
     shell:
-        stage("06_evaluation", " ".join(RUNS))
+        STAGE
 
 
 rule all:
     default_target: True
     input:
         rules.evaluation.output,
-        expand(rules.data_preparation.output, run=RUNS),
-        expand(rules.classifier_training.output, run=RUNS),
-        expand(rules.vae_transfer.output, run=RUNS),
-        expand(rules.generation.output, run=RUNS),
-        expand(rules.retraining.output, run=RUNS),
+        TARGETS,

@@ -15,16 +15,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lib import data, image_quality, runs
 from lib.acceleration import choose_path
-from lib.batches import Schedule
 from lib.division import Division
-from lib.models import build_classifier
-from lib.settings import ROOT, Run, parse_run
+from lib.run_names import parse_run
+from lib.settings import ROOT, Run
 from lib.testsets import part_set, test_sets, winter_cars
-from lib.training import embed, predict, train_classifier
+from lib.training import embed, predict, train_critic
 from lib.visdrone import CAR
 
 TARGET = ROOT / "figures" / "benchmarks" / "image_score.json"
@@ -38,12 +36,8 @@ def measure(run: Run, examples: int, passes: float, images: int) -> dict:
     train, sets = part_set(store, division, "train"), test_sets(store, division, own)
     winter, path = winter_cars(store, division, own).images, choose_path()
     cars = np.concatenate([winter, train.images[train.labels == CAR]])
-    made, labels = image_quality.spoilt_examples(cars, train.images[train.labels != CAR], examples, run.seed)
-    torch.manual_seed(run.seed)
-    critic = build_classifier(width=WIDTH, classes=image_quality.CRITIC_CLASSES)
-    schedule = Schedule(int(passes * len(made) / BATCH), BATCH, RATE, run.seed)
-    started = time.perf_counter()
-    train_classifier(critic, made, labels, schedule, path=path, title="critic")
+    others, started = train.images[train.labels != CAR], time.perf_counter()
+    critic = train_critic(cars, others, examples, WIDTH, passes, BATCH, RATE, run.seed, path)
     seconds = time.perf_counter() - started
     space = image_quality.manifold(embed(critic, winter, path))
     scores = {
@@ -56,7 +50,7 @@ def measure(run: Run, examples: int, passes: float, images: int) -> dict:
             sets["valid_summer"].images[(sets["valid_summer"].labels == CAR) == car] for car in (True, False)
         ),
     }
-    found = {"examples": len(made), "passes": passes, "seconds": round(seconds, 1), "width": WIDTH}
+    found = {"examples": examples, "passes": passes, "seconds": round(seconds, 1), "width": WIDTH}
     for season, (real, others) in heldout.items():
         real = real[:images]
         found[season] = {"images": len(real)} | {
@@ -77,8 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=300, help="held-out cars of each season")
     options = parser.parse_args(arguments)
     try:
-        split, seed = parse_run(options.run.name)
-        place = Run(options.run.resolve().parent.name, split, seed, "image_score")
+        name = parse_run(options.run.name)
+        place = Run.named(options.run.resolve().parent.name, name, "image_score")
         runs.write_json(TARGET, measure(place, options.examples, options.passes, options.images))
     except (runs.InputError, OSError) as error:
         print(error, file=sys.stderr)

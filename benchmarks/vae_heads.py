@@ -25,7 +25,8 @@ from lib.batches import Schedule
 from lib.division import Division
 from lib.generation import generate
 from lib.models import EMBEDDING, build_vae, count_parameters
-from lib.settings import ROOT, Run, parse_run
+from lib.run_names import parse_run
+from lib.settings import ROOT, Run
 from lib.testsets import summer_cars, test_sets, winter_cars
 from lib.weights import load_classifier, transfer
 
@@ -87,7 +88,6 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
-    split, seed = parse_run(options.run.name)
-    place = Run(options.run.resolve().parent.name, split, seed, "vae_heads")
+    place = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "vae_heads")
     result = compare(place, options.steps, 32, 2e-3, Objective(beta=0.02, detail=1.0))
     runs.write_json(ROOT / "figures" / "benchmarks" / "vae_heads.json", result)

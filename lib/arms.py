@@ -1,4 +1,7 @@
-"""The arms of Table 2: what each is called in tables, figures and files. `lib.retraining` fills them."""
+"""The arms of Table 2, and the starts of the autoencoder: what each is called in tables, figures and files.
+
+`lib.retraining` fills the arms, notebook 03 trains an autoencoder from each start.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,47 @@ ARMS = {
     "oversampled": Arm("winter crops, repeated", "repeated", "_oversampled", False),
     "classic": Arm("winter crops, augmented", "aug-\nmented", "_classic", False),
     "reconstructions": Arm("reconstructions", "recon-\nstructed", "_reconstructions", True),
+    "vae_scratch": Arm("after, VAE from scratch", "VAE from\nscratch", "_vae_scratch", True),
     "vae_transfer": Arm("after", "after:\nVAE cars", "_retrained", True),
+    "vae_selected": Arm("after, best new cars", "best\nVAE cars", "_vae_selected", True),
     "winter_and_vae": Arm("after, and winter crops", "VAE cars\nand crops", "_winter_and_vae", True),
+    "vae_only": Arm("car from VAE cars alone", "VAE cars\nalone", "_vae_only", True),
     "vae_recoloured": Arm("with counterexamples", "and counter-\nexamples", "_recoloured", True),
 }
+
+
+STARTS = {  # of the autoencoder: what notebook 03's curves call them
+    "transferred": "encoder from the classifier",
+    "mirrored": "the same, mirrored into the decoder",
+    "frozen": "the same, encoder's body frozen at first",
+    "scratch": "from scratch",
+}
+SAMPLED = ("transferred", "scratch")  # the starts whose cars an arm uses
+
+
+def vae_file(start: str) -> str:
+    """Name of an autoencoder's weights in its run's folder; vae_car.safetensors is the paper's."""
+    return f"vae_{'car' if start == 'transferred' else start}.safetensors"
+
+
+def samples_file(start: str) -> str:
+    """Name of an autoencoder's new cars in its run's folder, such as synthetic_car.npy."""
+    return f"synthetic_{'car' if start == 'transferred' else start}.npy"
+
+
+def check_starts(
+    names: Sequence[str], where: str | os.PathLike = "notebook 03", line: int | None = None
+) -> list[str]:
+    """The starts of the autoencoder that a profile trains; InputError for an unknown one, one named twice,
+    or without `transferred`, the paper's.
+    """
+    for name in names:
+        if name not in STARTS:
+            raise InputError(where, f"start {name!r}", f"one of {', '.join(STARTS)}", line)
+    if len(set(names)) < len(names) or "transferred" not in names:
+        found = f"starts {', '.join(names) or 'without a name'}"
+        raise InputError(where, found, "each start once, and transferred, the paper's", line)
+    return [name for name in STARTS if name in names]
 
 
 def weights_file(arm: str) -> str:
@@ -37,18 +77,22 @@ def weights_file(arm: str) -> str:
 
 
 def check_arms(
-    names: Sequence[str], where: str | os.PathLike = "notebook 05", line: int | None = None
+    names: Sequence[str],
+    where: str | os.PathLike = "notebook 05",
+    line: int | None = None,
+    control: bool = True,
 ) -> list[str]:
     """The arms that a profile retrains, in the order of Table 2.
 
     Raises InputError for an unknown arm, one named twice, and where the control is missing:
-    nothing else tells what new pictures did from what more steps do.
+    nothing else tells what new pictures did from what more steps do. `control=False`: for a variant,
+    which is compared with the control of the run that it starts from.
     """
     known = [name for name in ARMS if name != "none"]
     for name in names:
         if name not in known:
             raise InputError(where, f"arm {name!r}", f"one of {', '.join(known)}", line)
-    if len(set(names)) < len(names) or "continued" not in names:
+    if len(set(names)) < len(names) or not names or (control and "continued" not in names):
         found = f"arms {', '.join(names) or 'without a name'}"
         raise InputError(where, found, "each arm once, and continued, the control", line)
     return [name for name in known if name in names]

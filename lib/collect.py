@@ -6,41 +6,50 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import evaluation, runs
-from lib.settings import ROOT, Run, parse_run
-from lib.testsets import PROTOCOLS, read_answers
+from lib import comparison, evaluation, runs
+from lib.run_names import parse_run
+from lib.settings import Run
+from lib.testsets import PROTOCOLS, measure, read_answers
+
+NOTEBOOK = "06_evaluation"
 
 
-def _command(profile: str, name: str) -> str:
-    """What makes the files of a run."""
-    return Run(profile, *parse_run(name), "06_evaluation").command()
+def _run(profile: str, name: str) -> Run:
+    """A run, seen from the notebook that collects."""
+    return Run.named(profile, parse_run(name), NOTEBOOK)
 
 
 def run_rows(profile: str, name: str) -> pd.DataFrame:
-    """Every measurement of one run, from the answers that notebooks 02 and 05 kept."""
-    split, seed = parse_run(name)
-    folder = ROOT / "runs" / profile / name
-    command = _command(profile, name)
-    about = runs.read_json(runs.require(folder / "metrics/data.json", command))
-    made = runs.read_json(runs.require(folder / "metrics/retraining.json", command))
-    if "arms" not in made:
-        raise runs.InputError(folder / "metrics/retraining.json", "no arms", f"a run of this code: {command}")
+    """Every measurement of one run, from the answers that notebooks 02 and 05 kept.
+
+    A variant has no rows of the classifier before: those of the run that it starts from are the same.
+    """
+    run = _run(profile, name)
+    about = runs.read_json(run.need("metrics/data.json"))
+    made = runs.read_json(run.need("metrics/retraining.json"))
+    for key in ("arms", "n_winter"):
+        if key not in made:
+            expected = f"a run of this code: {run.command()}"
+            raise runs.InputError(run.path("metrics/retraining.json"), f"no {key}", expected)
+    control = read_answers(run.need("answers/continued.npz", without=True))["winter_noncars"]
+    called = int((control.predictions == evaluation.CAR).sum())
     tables = []
-    for arm in ["none", *made["arms"]]:
-        found = read_answers(runs.require(folder / f"answers/{arm}.npz", command))
+    for arm in [*([] if run.numbers else ["none"]), *made["arms"]]:
+        found = read_answers(run.need(f"answers/{arm}.npz"))
         n_synthetic = 0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else made["n_synthetic"]
         tables.append(
             evaluation.predictions_to_rows(
                 arm,
-                split,
-                about["n_winter"]["taken"],
+                run.split,
+                made["n_winter"],
                 n_synthetic,
-                seed,
+                run.seed,
                 found["summer"],
                 {protocol: found[key] for protocol, key in PROTOCOLS.items()},
                 found["winter_noncars"],
                 about["winter"],
                 noncars=evaluation.noncars_winter(about),
+                called=called,
             )
         )
     return pd.concat(tables, ignore_index=True)
@@ -53,6 +62,47 @@ def collect(profile: str, names: list[str]) -> pd.DataFrame:
     return pd.concat([run_rows(profile, name) for name in names], ignore_index=True)
 
 
+def validation(profile: str, names: list[str]) -> dict[tuple[str, int, int], dict[str, dict[str, float]]]:
+    """(split, n_winter, seed) -> arm -> measures on the validation part, for choosing a baseline.
+
+    Runs that have no validation winter cars of their own (a short flight) are left out.
+    """
+    found: dict[tuple[str, int, int], dict[str, dict[str, float]]] = {}
+    for name in names:
+        run = _run(profile, name)
+        made = runs.read_json(run.need("metrics/retraining.json"))
+        for arm in made["arms"]:
+            answers = read_answers(run.need(f"answers/{arm}.npz"))
+            if {"valid_winter_cars", "valid_winter_noncars"} <= answers.keys():
+                place = found.setdefault((run.split, made["n_winter"], run.seed), {})
+                place.setdefault(arm, measure(answers, "valid"))
+    return found
+
+
+def same_objects(profile: str, names: list[str], bars: dict[tuple[str, int], str]) -> list[dict]:
+    """McNemar's test of every arm against the control and the bar (`comparison.bar`), within each run.
+
+    Rows: run, arm, against, set (winter_heldout, winter_noncars, summer), only_first (right by the arm
+    alone), only_second, p.
+    """
+    rows = []
+    for name in names:
+        run = _run(profile, name)
+        made = runs.read_json(run.need("metrics/retraining.json"))
+        read = {arm: read_answers(run.need(f"answers/{arm}.npz")) for arm in made["arms"]}
+        read["continued"] = read_answers(run.need("answers/continued.npz", without=True))
+        for other in dict.fromkeys(("continued", bars.get((run.split, made["n_winter"])))):
+            for arm in made["arms"]:
+                if other not in read or arm in (other, "continued"):
+                    continue
+                rows += [
+                    {"run": name, "arm": arm, "against": other, "set": key}
+                    | comparison.mcnemar(read[arm][key], read[other][key])
+                    for key in ("winter_heldout", "winter_noncars", "summer")
+                ]
+    return rows
+
+
 def over_runs(profile: str, names: list[str], file: str, *keys: str) -> list:
     """One value of a metrics file for every run, for example ("generation", "sharpness_ratio").
 
@@ -60,8 +110,7 @@ def over_runs(profile: str, names: list[str], file: str, *keys: str) -> list:
     """
     found = []
     for name in names:
-        path = ROOT / "runs" / profile / name / "metrics" / f"{file}.json"
-        value = runs.read_json(runs.require(path, _command(profile, name)))
+        value = runs.read_json(_run(profile, name).need(f"metrics/{file}.json"))
         for key in keys:
             value = value[key]
         found.append(value)
@@ -70,7 +119,7 @@ def over_runs(profile: str, names: list[str], file: str, *keys: str) -> list:
 
 def summary_folder(profile: str) -> Path:
     """Where the summary over all runs lies."""
-    return ROOT / "runs" / profile / "summary"
+    return Run(profile, "object", None, NOTEBOOK).folder
 
 
 def leak(summary: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import runs, settings
+from lib.run_names import RunName, parse_run
 from lib.settings import DATA
 
 READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
@@ -81,13 +82,6 @@ def modules(notebook: str) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-def values(profile: str, notebook: str) -> dict[str, Any]:
-    """Parameters that a notebook gets in a profile: its defaults, then those of the profile's file."""
-    chosen = {name: default for name, (_, default) in settings.declared(notebook).items()}
-    file = settings.parameter_file(profile, notebook)
-    return chosen | (settings.read_parameters(file)[0] if file else {})
-
-
 def _listing(folder: Path) -> str:
     """Hash of a folder's file names and sizes: another data set, or a completed one, is noticed."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -106,20 +100,19 @@ def _data(parameters: dict[str, Any]) -> dict[str, str]:
     return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
 
 
-def states(profile: str, run_names: list[str]) -> dict[str, dict[str, Any]]:
+def states(profile: str, run_names: list[str], run: RunName | None = None) -> dict[str, dict[str, Any]]:
     """For each notebook everything that its files depend on, as hashes, ready for JSON.
 
     The data's own hash counts for the data preparation alone: what it makes of them is
-    kept in `state/stores.json`, an input of the notebooks after it.
+    kept in `state/stores.json`, an input of the notebooks after it. `run`: as that run
+    sees it, which matters for a variant.
     """
     found: dict[str, dict[str, Any]] = {}
     names = settings.notebook_names()
     for notebook in names:
-        used = {path.stem: path.read_text(encoding="utf-8") for path in modules(notebook)}
         found[notebook] = {
-            "code": code_digest(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")),
-            "lib": {name: code_digest(text) for name, text in used.items()},
-            "parameters": values(profile, notebook),
+            **_code(notebook),
+            "parameters": settings.values(profile, notebook, run),
             "runs": run_names if is_summary(notebook) else [],
             "reads": {
                 name: _digest(json.dumps(found[name], sort_keys=True))
@@ -128,6 +121,15 @@ def states(profile: str, run_names: list[str]) -> dict[str, dict[str, Any]]:
         }
     found[DATA]["data"] = _data(found[DATA]["parameters"])
     return found
+
+
+def _code(notebook: str) -> dict[str, Any]:
+    """Hashes of a notebook's own code and of the modules that it imports."""
+    used = {path.stem: path.read_text(encoding="utf-8") for path in modules(notebook)}
+    return {
+        "code": code_digest(notebook_code(settings.NOTEBOOKS / f"{notebook}.ipynb")),
+        "lib": {name: code_digest(text) for name, text in used.items()},
+    }
 
 
 def run_folder(profile: str, notebook: str, run_names: list[str]) -> Path:
@@ -144,6 +146,15 @@ def keep_state(path: Path, state: dict[str, Any]) -> None:
 
 def write_states(profile: str, run_names: list[str]) -> None:
     """Write `state/<notebook>.json` into each run's folder; a file that says the same stays untouched."""
-    for notebook, state in states(profile, run_names).items():
-        for name in run_names:
-            keep_state(run_folder(profile, notebook, [name]) / "state" / f"{notebook}.json", state)
+    common = states(profile, run_names)
+    seen: dict[str, dict[str, Any]] = {}  # by what a variant is given: the same for every seed
+    for text in run_names:
+        name = parse_run(text)
+        given = {notebook: settings.overrides(profile, notebook, name) for notebook in common}
+        key = json.dumps(given, sort_keys=True)
+        if key not in seen:
+            seen[key] = states(profile, run_names, name) if any(given.values()) else common
+        for notebook in common:
+            state = common[notebook] if is_summary(notebook) else seen[key][notebook]
+            if is_summary(notebook) or name.repeats(notebook):
+                keep_state(run_folder(profile, notebook, [text]) / "state" / f"{notebook}.json", state)

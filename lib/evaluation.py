@@ -37,9 +37,10 @@ COLUMNS = (
 )  # fmt: skip
 GROUP = ["arm", "protocol", "split", "n_winter", "n_synthetic", "winter", "metric"]
 RECALLS = tuple("recall_" + name.replace(" ", "_") for name in CLASSES)
+EQUAL_SHARE = "winter_car_recall_equal_share"  # with as many winter non-cars called car as the control has
 METRICS = (
-    "winter_car_recall", "winter_noncar_called_car", "car_recall", "car_precision", "noncar_called_car",
-    "accuracy", *RECALLS,
+    "winter_car_recall", EQUAL_SHARE, "winter_noncar_called_car", "car_recall", "car_precision",
+    "noncar_called_car", "accuracy", *RECALLS,
 )  # fmt: skip
 # how far an arm may move and still count as better: at most 2 points up, at most 1 point down
 LIMITS = {"winter_noncar_called_car": 0.02, "noncar_called_car": 0.02, "car_recall": -0.01}
@@ -51,6 +52,7 @@ class Answers(NamedTuple):
     labels: np.ndarray  # (n,) int, 0..5
     predictions: np.ndarray  # (n,) int, 0..5
     sequences: np.ndarray | None  # (n,) str, the recording that an object is from
+    car: np.ndarray | None = None  # (n,) float, the probability of the class car, where it is known
 
 
 def answers(labels, predictions, sequences=None, name: str = "test set") -> Answers:
@@ -58,13 +60,13 @@ def answers(labels, predictions, sequences=None, name: str = "test set") -> Answ
 
     Raises InputError if it is empty, of unequal lengths, or holds other labels than 0..5.
     """
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    labels, predictions, car = np.asarray(labels), np.asarray(predictions), None
     if labels.ndim != 1 or len(labels) == 0:
         raise InputError(name, f"labels of shape {labels.shape}", "at least one object, shape (n,)")
     if predictions.ndim == 2 and predictions.shape[1] == len(CLASSES):
         if not np.isfinite(predictions).all():
             raise InputError(name, "probabilities that are not finite", "numbers in [0, 1]")
-        predictions = predictions.argmax(axis=1)
+        car, predictions = predictions[:, CAR], predictions.argmax(axis=1)
     for what, array in (("labels", labels), ("predictions", predictions)):
         if array.shape != labels.shape or not np.issubdtype(array.dtype, np.integer):
             raise InputError(name, f"{what} of shape {array.shape}, type {array.dtype}",
@@ -75,12 +77,12 @@ def answers(labels, predictions, sequences=None, name: str = "test set") -> Answ
         sequences = np.asarray(sequences).astype(str)
         if sequences.shape != labels.shape:
             raise InputError(name, f"sequences of shape {sequences.shape}", f"{len(labels)} names")
-    return Answers(labels.astype(np.int64), predictions.astype(np.int64), sequences)
+    return Answers(labels.astype(np.int64), predictions.astype(np.int64), sequences, car)
 
 
 def summer_measures(summer: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, Measure]:
     """Accuracy, cars' recall and precision, non-cars called car, recall of each class that occurs."""
-    labels, said, sequences = summer
+    labels, said, sequences, _ = summer
     car, called = labels == CAR, said == CAR
     if not car.any() or car.all():
         raise InputError("summer test set", f"{int(car.sum())} cars of {len(car)}", "cars and non-cars")
@@ -94,17 +96,40 @@ def summer_measures(summer: Answers, draws: int = DRAWS, seed: int = 0) -> dict[
     return {name: share(hits, of, sequences, draws, seed) for name, (hits, of) in pairs.items()}
 
 
-def winter_measures(cars: Answers, noncars: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, Measure]:
-    """Recall of winter cars, and the share of snow-covered non-cars that are called car."""
+def recall_at_share(cars, noncars, called: int, sequences=None, draws: int = DRAWS,
+                    seed: int = 0) -> Measure:
+    """Recall of cars where as many as `called` of the non-cars, fewer where they tie, count as cars.
+
+    cars, noncars: probabilities of the class car, (n,) and (m,), of cars and of other objects. An object
+    counts as a car if its probability is higher than that of the (called + 1)-th non-car. Raises
+    InputError for a number that is not in 0..m, or no non-car.
+    """
+    cars, noncars = np.asarray(cars, float), np.asarray(noncars, float)
+    if not len(noncars) or not 0 <= called <= len(noncars):
+        raise InputError("non-cars called car", f"{called} of {len(noncars)}", "a number of them, from 1")
+    threshold = -np.inf if called == len(noncars) else np.sort(noncars)[::-1][called]
+    return share(cars > threshold, np.ones(len(cars), bool), sequences, draws, seed)
+
+
+def winter_measures(cars: Answers, noncars: Answers, draws: int = DRAWS, seed: int = 0,
+                    called: int | None = None) -> dict[str, Measure]:
+    """Recall of winter cars, and the share of snow-covered non-cars that are called car.
+
+    With `called`, EQUAL_SHARE too: the recall at that number of non-cars called car, whatever the
+    threshold; it needs answers with probabilities.
+    """
     if (cars.labels != CAR).any():
         raise InputError("winter cars", f"{int((cars.labels != CAR).sum())} other objects", "cars only")
     if (noncars.labels == CAR).any():
         raise InputError("winter non-cars", f"{int((noncars.labels == CAR).sum())} cars", "none")
     everything = {"winter_car_recall": cars, "winter_noncar_called_car": noncars}
-    return {
+    found = {
         name: share(said == CAR, np.ones(len(said), bool), sequences, draws, seed)
-        for name, (_, said, sequences) in everything.items()
+        for name, (_, said, sequences, _) in everything.items()
     }
+    if called is not None:
+        found[EQUAL_SHARE] = recall_at_share(cars.car, noncars.car, called, cars.sequences, draws, seed)
+    return found
 
 
 def noncars_winter(about: Mapping) -> str:
@@ -145,18 +170,19 @@ def table2_rows(arm: str, protocol: str, split: str, n_winter: int, n_synthetic:
 
 def predictions_to_rows(arm: str, split: str, n_winter: int, n_synthetic: int, seed: int, summer: Answers,
                         winter_cars: Mapping[str, Answers], winter_noncars: Answers,
-                        winter: str = SIMULATED, draws: int = DRAWS,
-                        noncars: str | None = None) -> pd.DataFrame:
+                        winter: str = SIMULATED, draws: int = DRAWS, noncars: str | None = None,
+                        called: int | None = None) -> pd.DataFrame:
     """Everything that Table 2 says of one classifier: one row a measure and protocol.
 
     `winter_cars`: protocol -> answers. The summer test set and the winter non-cars are the
     same in both protocols, so their measures are repeated: each protocol's rows are complete.
-    `winter`, `noncars` as in `table2_rows`.
+    `winter`, `noncars` as in `table2_rows`. `called`: how many of the winter non-cars the control calls
+    car, for the recall at an equal share.
     """
     shared = summer_measures(summer, draws, seed)
     return pd.concat(
         [table2_rows(arm, protocol, split, n_winter, n_synthetic, seed,
-                     winter_measures(cars, winter_noncars, draws, seed) | shared, winter, noncars)
+                     winter_measures(cars, winter_noncars, draws, seed, called) | shared, winter, noncars)
          for protocol, cars in winter_cars.items()], ignore_index=True,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from lib.visdrone import CLASSES
 
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
 GREY = "0.45"
+NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
 
 
 def style() -> None:
@@ -181,29 +182,26 @@ def confusion(matrix: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def vae_curves(history: list[dict]) -> Figure:
-    """Squared error and KL of the autoencoder against steps, in training and held out."""
-    table = pd.DataFrame(history)
-    figure, axes = plt.subplots(1, 3, figsize=(11, 2.8))
+def vae_curves(histories: dict[str, list[dict]]) -> Figure:
+    """Squared error and KL of autoencoders, by name, against steps, in training (thin) and held out."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3))
     panels = (
         ("squared_error", "squared error of an image"),
         ("kl", "KL divergence, nats"),
         ("elbo", "held-out ELBO, nats"),
     )
-    for axis, (name, label) in zip(axes, panels, strict=True):
-        for column, legend in ((name, "training"), (f"heldout_{name}", "held out")):
-            if column in table:
-                part = table.dropna(subset=[column])
-                axis.plot(
-                    part["step"],
-                    part[column],
-                    "o-" if legend == "held out" else "-",
-                    markersize=3,
-                    label=legend,
-                )
-        axis.set(xlabel="optimiser step", ylabel=label)
+    for (name, history), colour in zip(histories.items(), sns.color_palette("colorblind"), strict=False):
+        table = pd.DataFrame(history)
+        for axis, (measure, label) in zip(axes, panels, strict=True):
+            axis.set(xlabel="optimiser step", ylabel=label)
+            for column, line in ((measure, "-"), (f"heldout_{measure}", "o--")):
+                if column in table:
+                    part = table.dropna(subset=[column])
+                    style = {"linewidth": 0.8, "alpha": 0.7} if line == "-" else {"label": name}
+                    axis.plot(part["step"], part[column], line, color=colour, markersize=3, **style)
     axes[0].set_yscale("log")
-    axes[0].legend()
+    axes[0].set_title("lines: training; points: held out", fontsize=8, fontweight="normal")
+    axes[2].legend(fontsize=7)
     return figure
 
 
@@ -242,10 +240,13 @@ def distances(new: np.ndarray, heldout: np.ndarray, threshold: float, winter: st
     return figure
 
 
-def table2(summary: pd.DataFrame, paper: dict, arms: list[str], split: str, frames: str) -> Figure:
-    """Table 2 as points with intervals: recalls of cars above, what they may have cost below.
+def table2(
+    summary: pd.DataFrame, paper: dict, arms: list[str], split: str, frames: str, table: pd.DataFrame
+) -> Figure:
+    """Table 2 as points with intervals, an arm a line: recalls of cars above, what they may have cost below.
 
-    `frames`: what the data are, for example "VisDrone-DET, val 456 of 548 frames".
+    `summary`: of one setting (`table2.main_part`); `table`: the measurements behind it, each seed a small
+    point; `frames`: what the data are, for example "VisDrone-DET, val 456 of 548 frames".
     """
     winter, noncars = (winter_of(summary, metric) for metric in ("winter_car_recall", NONCARS))
     panels = [
@@ -256,41 +257,76 @@ def table2(summary: pd.DataFrame, paper: dict, arms: list[str], split: str, fram
         (NONCARS, "heldout", f"{noncars}: non-cars\ncalled car"),
         ("accuracy", "heldout", "summer accuracy,\nsix classes"),
     ]
-    figure, axes = plt.subplots(2, 3, figsize=(max(11, 2 * len(arms)), 5.6))
+    figure, axes = plt.subplots(2, 3, figsize=(11.5, 2.2 + 0.62 * len(arms)), sharey=True)
     colours = sns.color_palette("colorblind", len(arms))
     for axis, (metric, protocol, title) in zip(axes.flat, panels, strict=True):
         known = paper.get((metric, protocol)) or paper.get((metric, None)) or (None, None)
+        chosen = (summary["metric"] == metric) & (summary["protocol"] == protocol)
+        single = (table["metric"] == metric) & (table["protocol"] == protocol) & (table["split"] == split)
         for k, arm in enumerate(arms):
-            rows = summary[
-                (summary["arm"] == arm) & (summary["metric"] == metric) & (summary["protocol"] == protocol)
-            ]
-            for row in rows.itertuples():
+            for row in summary[chosen & (summary["arm"] == arm)].itertuples():
+                own = table[single & (table["arm"] == arm) & (table["n_winter"] == row.n_winter)]
+                own = own[own["n_synthetic"] == row.n_synthetic]
+                if len(own) > 1:
+                    below = [k + 0.27] * len(own)
+                    axis.plot(100 * own["value"], below, ".", color=colours[k], markersize=3)
                 error = [[100 * (row.mean - row.low)], [100 * (row.high - row.mean)]]
                 axis.errorbar(
-                    [k], [100 * row.mean], yerr=np.maximum(error, 0), fmt="o", capsize=4, color=colours[k]
-                )
+                    [100 * row.mean], [k], xerr=np.maximum(error, 0), fmt="o", capsize=3, color=colours[k],
+                    markersize=5,
+                )  # fmt: skip
                 axis.annotate(
-                    f"{100 * row.mean:.1f}",
-                    (k, 100 * row.mean),
-                    xytext=(7, 0),
-                    textcoords="offset points",
-                    fontsize=8,
-                    va="center",
-                )
+                    f"{100 * row.mean:.1f}", (100 * row.mean, k), xytext=(0, 4), ha="center",
+                    textcoords="offset points", fontsize=7,
+                )  # fmt: skip
         for value, arm in zip(known, ("none", "vae_transfer"), strict=True):
             if value is not None and arm in arms:
                 place = arms.index(arm)
-                axis.plot(
-                    [place - 0.3, place + 0.3], [value, value], color=GREY, linestyle="--", linewidth=1.5
-                )
-        ticks = [ARMS[arm].tick if arm in ARMS else arm for arm in arms]
-        axis.set_xticks(range(len(arms)), ticks, fontsize=7)
-        axis.set(title=title, ylabel="%", xlim=(-0.5, len(arms) - 0.3))
-        low, high = axis.get_ylim()
-        pad = 0.12 * (high - low) + 0.5
-        axis.set_ylim(max(0, low - pad), min(101, high + pad))
+                axis.plot([value] * 2, [place - 0.4, place + 0.4], color=GREY, linestyle="--", linewidth=1.5)
+        axis.set(title=title, xlabel="%")
+        low, high = axis.get_xlim()
+        pad = 0.08 * (high - low) + 0.3
+        axis.set_xlim(max(0, low - pad), min(101, high + pad))
+    axes[0, 0].set_yticks(range(len(arms)), [ARMS[arm].label if arm in ARMS else arm for arm in arms])
+    axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
     figure.suptitle(
-        f"Table 2, split by {split}: {frames}\n(points: ours with 95 % intervals; dashes: the paper)",
+        f"Table 2, split by {split}: {frames}\n(with 95 % intervals; small points: seeds; dashes: the paper)",
         fontsize=11,
     )
+    return figure
+
+
+def curves(
+    summary: pd.DataFrame, table: pd.DataFrame, number: str, panels: dict[str, str], title: str
+) -> Figure:
+    """Measures of the held-out protocol against n_winter or n_synthetic, a line an arm, each seed a point.
+
+    summary, table: rows where that number varies and all else is equal; the control and the classifier
+    before, which it does not concern, are drawn as level lines. panels: metric -> what it is called.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.2), squeeze=False)
+    axes = axes[0]
+    level = {"none": ":", "continued": "--"}
+    arms = [arm for arm in ARMS if arm in set(summary["arm"])]
+    colours = dict(zip([a for a in arms if a not in level], sns.color_palette("colorblind"), strict=False))
+    for axis, (metric, label) in zip(axes, panels.items(), strict=True):
+        chosen = summary[(summary["metric"] == metric) & (summary["protocol"] == "heldout")]
+        single = table[(table["metric"] == metric) & (table["protocol"] == "heldout")]
+        for arm in arms:
+            rows = chosen[chosen["arm"] == arm].sort_values(number)
+            if arm in level:
+                for row in rows.itertuples():
+                    axis.axhline(100 * row.mean, color=GREY, linestyle=level[arm], label=ARMS[arm].label)
+                continue
+            own = single[single["arm"] == arm]
+            name, colour = ARMS[arm].label, colours[arm]
+            axis.plot(rows[number], 100 * rows["mean"], "o-", color=colour, markersize=4, label=name)
+            axis.plot(own[number], 100 * own["value"], ".", color=colour, markersize=3, alpha=0.6)
+        ticks = sorted(set(chosen.loc[~chosen["arm"].isin(list(level)), number]))
+        axis.set_xscale("log")
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=7)
+        axis.minorticks_off()
+        axis.set(xlabel=NUMBERS[number], ylabel="%", title=label)
+    axes[0].legend(fontsize=7)
+    figure.suptitle(title, fontsize=11)
     return figure

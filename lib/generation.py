@@ -100,6 +100,14 @@ def first(images: np.ndarray, count: int) -> np.ndarray:
     return images[:count]
 
 
+def best(images: np.ndarray, scores: np.ndarray | None, count: int) -> np.ndarray | None:
+    """The `count` images with the highest scores (n,), in their order; None without scores; as `first`."""
+    if scores is None:
+        return None
+    chosen = np.argsort(-scores, kind="stable")
+    return images[np.sort(first(chosen, count))]
+
+
 def recolour(
     images: np.ndarray, towards: np.ndarray, *, share: tuple[float, float] = (0.5, 1.0), seed: int = 0
 ) -> np.ndarray:

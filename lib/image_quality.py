@@ -22,6 +22,7 @@ from scipy.stats import rankdata
 NEIGHBOURS = 3  # k of the realism score, as in its reference
 CHUNK = 1024  # images whose distances are in memory at once
 STRENGTHS = 6  # of each degradation, beside none
+KEPT_SHARE = 1 / 3  # of the new cars that selection by score keeps
 
 
 class Manifold(NamedTuple):

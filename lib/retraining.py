@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lib.arms import ARMS
-from lib.visdrone import CAR
+from lib.visdrone import CAR, CLASSES
 
 SMALLEST_AREA = 0.7  # of a crop that classic augmentation keeps: a car stays a car
 ASPECTS = (0.85, 1.18)  # of the part that it keeps
@@ -21,6 +21,8 @@ class Material(NamedTuple):
 
     winter: np.ndarray  # W, the winter cars
     synthetic: np.ndarray  # the new cars
+    scratch: np.ndarray | None  # those of the autoencoder that started from nothing
+    selected: np.ndarray | None  # the best of all new cars
     recoloured: np.ndarray  # other classes in the colours of new cars
     recoloured_labels: np.ndarray  # int (n,)
     reconstruct: Callable[[np.ndarray], np.ndarray]  # by the autoencoder that made the new cars
@@ -53,6 +55,34 @@ def classic(images: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy())
 
 
+def training_set(
+    arm: str, images: np.ndarray, labels: np.ndarray, material: Material
+) -> tuple[np.ndarray, np.ndarray]:
+    """What an arm is retrained on: images uint8 (n, 32, 32, 3) and labels int (n,).
+
+    VisDrone's training part and what the arm adds; for `vae_only` without VisDrone's cars, so that what a
+    car is has to be learned from the new ones (classification accuracy score, Ravuri & Vinyals,
+    arXiv 1905.10887).
+    """
+    kept = labels != CAR if arm == "vae_only" else slice(None)
+    parts = [(images[kept], labels[kept]), *additions(arm, material)]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def forget_car(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A classifier's weights without what its last layer knows of cars: the start of `vae_only`.
+
+    The row of the class becomes the mean of the other rows, so nothing looks more like a car than like
+    anything else. The features before it stay, as for every arm.
+    """
+    others = [k for k in range(len(CLASSES)) if k != CAR]
+    fresh = dict(state)
+    for name in ("output.weight", "output.bias"):
+        fresh[name] = state[name].clone()
+        fresh[name][CAR] = state[name][others].mean(0)
+    return fresh
+
+
 def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray]]:
     """(images, labels) that an arm adds: as many cars as there are new ones, except for the control, which
     adds nothing, `winter`, which adds W, and `winter_and_vae`, which adds both. KeyError for another arm.
@@ -64,7 +94,10 @@ def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray
         "oversampled": lambda: [repeated(winter, count)],
         "classic": lambda: [classic(winter, count, material.seed)],
         "reconstructions": lambda: [repeated(material.reconstruct(winter[:count]), count)],
+        "vae_scratch": lambda: [material.scratch],
         "vae_transfer": lambda: [material.synthetic],
+        "vae_selected": lambda: [material.selected],
+        "vae_only": lambda: [material.synthetic],
         "winter_and_vae": lambda: [winter, material.synthetic],
         "vae_recoloured": lambda: [material.synthetic],
     }

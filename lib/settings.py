@@ -3,14 +3,14 @@
 Every notebook has one cell tagged `parameters`: typed assignments, one a line, each
 with a trailing comment. Those defaults are the embedded profile. Other profiles give
 values in `params/<profile>/<notebook>.yaml`; `params/<profile>/profile.yaml` names the
-splits and seeds that the profile runs.
+splits and seeds that the profile runs, and runs with other numbers (variants, `lib.run_names`).
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import re
+import itertools
 import sys
 import time
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from typing import Any
 import yaml
 
 from lib import runs
+from lib.run_names import SPLITS, VARIED, RunName, made_by
 from lib.runs import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 DATA = "01_data_preparation"  # the notebook that all others need
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
-SPLITS = ("object", "sequence")
 DEFAULT_RUNS = {"object": [0]}  # of a profile without profile.yaml, as `embedded`
 
 
@@ -119,7 +119,7 @@ def profile_names() -> list[str]:
 
 
 def check_profile(profile: str) -> dict[str, list[int]]:
-    """Check every parameter file of a profile; return its runs, split -> seeds.
+    """Check every parameter file of a profile; return its runs, split -> seeds, without variants.
 
     Raises InputError for an unknown profile, file, parameter or a wrong type.
     """
@@ -133,11 +133,11 @@ def check_profile(profile: str) -> dict[str, list[int]]:
             )
         values, lines = read_parameters(path)
         if path.stem == "profile":
-            plan = {**values}
+            plan = {name: value for name, value in values.items() if name != "variants"}
             for split, seeds in plan.items():
-                good = isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)
-                if split not in SPLITS or not good:
+                if split not in SPLITS or not _whole(seeds, 0):
                     raise InputError(path, f"{split}: {seeds}", "object or sequence: [seeds]", lines[split])
+            variants(profile)
         else:
             check(values, declared(path.stem), path, lines)
             if values.get("profile") != profile:
@@ -145,17 +145,63 @@ def check_profile(profile: str) -> dict[str, list[int]]:
     return plan
 
 
-def run_name(split: str, seed: int) -> str:
-    """Folder of a run within its profile: seed<k>, or seed<k>-sequence for the split by sequence."""
-    return f"seed{seed}" + ("" if split == "object" else f"-{split}")
+def _whole(values: Any, least: int) -> bool:
+    """Whether `values` is a list of whole numbers from `least` up, not empty."""
+    return isinstance(values, list) and bool(values) and all(type(v) is int and v >= least for v in values)
 
 
-def parse_run(name: str) -> tuple[str, int]:
-    """Split and seed of a run's name, the reverse of `run_name`; InputError for another name."""
-    match = re.fullmatch(r"seed(\d+)(?:-([a-z]+))?", name)
-    if not match or (match[2] or "object") not in SPLITS:
-        raise InputError("run", repr(name), "seed<k> or seed<k>-sequence")
-    return match[2] or "object", int(match[1])
+def variants(profile: str) -> dict[RunName, dict[str, Any]]:
+    """The variants that profile.yaml lists, and the parameters that each gets over the profile's own.
+
+    `variants:` is a list; an entry names seeds by split, one number or both as lists (n_winter,
+    n_synthetic), and any parameters of the notebooks that these concern. Raises InputError.
+    """
+    path = ROOT / "params" / profile / "profile.yaml"
+    values, lines = read_parameters(path) if path.exists() else ({}, {})
+    entries = values.get("variants", [])
+    line, wanted = lines.get("variants"), "a list of entries such as {n_winter: [50, 100], object: [0, 1]}"
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(path, f"variants: {entries}", wanted, line)
+    found: dict[RunName, dict[str, Any]] = {}
+    for entry in entries:
+        seeds = {name: entry[name] for name in SPLITS if name in entry}
+        numbers = {name: entry[name] for name in VARIED if name in entry}
+        if not (seeds and numbers and all(_whole(s, 0) for s in seeds.values())
+                and all(_whole(n, 1) for n in numbers.values())):  # fmt: skip
+            raise InputError(path, f"a variant {entry}", wanted, line)
+        given = {name: value for name, value in entry.items() if name not in seeds and name not in numbers}
+        first = min(VARIED[name][1] for name in numbers)
+        known: dict[str, tuple[str, Any]] = {}
+        for notebook in notebook_names():
+            known |= declared(notebook) if notebook >= first else {}
+        check(given, known, path, dict.fromkeys(given, line))
+        for split, own in seeds.items():
+            for chosen in itertools.product(*numbers.values()):
+                for seed in own:
+                    name = RunName(split, seed, **dict(zip(numbers, chosen, strict=True)))
+                    if name in found:
+                        raise InputError(path, f"{name} a second time", "each variant once", line)
+                    found[name] = given
+    return found
+
+
+def values(profile: str, notebook: str, run: RunName | None = None) -> dict[str, Any]:
+    """Parameters that a notebook gets in a profile: its defaults, then those of the profile's file.
+
+    With `run`, a variant, then those that make it one.
+    """
+    chosen = {name: default for name, (_, default) in declared(notebook).items()}
+    file = parameter_file(profile, notebook)
+    chosen |= read_parameters(file)[0] if file else {}
+    return chosen | (overrides(profile, notebook, run) if run else {})
+
+
+def overrides(profile: str, notebook: str, run: RunName) -> dict[str, Any]:
+    """What a variant's notebook is given over the profile's own values; nothing for other runs."""
+    if not run.numbers() or not run.repeats(notebook):
+        return {}
+    given = variants(profile).get(run, {}) | run.numbers()
+    return {name: value for name, value in given.items() if name in declared(notebook)}
 
 
 @dataclass
@@ -166,7 +212,18 @@ class Run:
     split: str
     seed: int | None  # None: over all runs of the profile
     notebook: str
+    numbers: dict[str, int] = field(default_factory=dict)  # of a variant, see `lib.run_names`
     started: float = field(default_factory=time.time)
+
+    @classmethod
+    def named(cls, profile: str, name: RunName, notebook: str) -> Run:
+        """The run of a profile with this name, seen from a notebook."""
+        return cls(profile, name.split, name.seed, notebook, name.numbers())
+
+    @property
+    def name(self) -> RunName:
+        """Its name, in parts."""
+        return RunName(self.split, self.seed, **self.numbers)
 
     @property
     def shared(self) -> Path:
@@ -176,20 +233,31 @@ class Run:
     @property
     def folder(self) -> Path:
         """This run's own folder; the notebook over all runs writes to `summary`."""
-        return self.shared / (run_name(self.split, self.seed) if self.seed is not None else "summary")
+        return self.shared / (str(self.name) if self.seed is not None else "summary")
 
     def path(self, name: str) -> Path:
         """A file of this run, to write."""
         return self.folder / name
 
-    def need(self, name: str) -> Path:
-        """A file of this run that an earlier notebook wrote; MissingStep names the command that makes it."""
-        return runs.require(self.folder / name, self.command())
+    def need(self, name: str, without: bool = False) -> Path:
+        """A file of this run that an earlier notebook wrote; MissingStep names the command that makes it.
+
+        Of a variant, what its numbers do not concern lies in the folder of the run without them;
+        `without`: there in any case, as the control.
+        """
+        maker = self.name.maker(DATA if without else made_by(name, self.notebook)) if self.numbers else None
+        path = (self.shared / str(maker) if maker else self.folder) / name
+        if not path.exists():
+            raise runs.MissingStep(path, self.command())
+        return path
 
     def command(self) -> str:
         """The command that makes this run's files."""
         if self.seed is None:
             return f"make reproduce PROFILE={self.profile}"
+        if self.numbers and self.name not in variants(self.profile):
+            # the first notebook that is repeated; the later ones follow
+            return self.stage(min(VARIED[number][1] for number in self.numbers))
         with contextlib.suppress(InputError):  # of a faulty profile: `make reproduce` says what is wrong
             if self.split not in check_profile(self.profile):
                 return f"make reproduce PROFILE={self.profile} SEEDS={self.seed} SPLITS={self.split}"
@@ -221,6 +289,7 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
     so one that papermill injected and the notebook does not declare is an error. When the
     cell is run again (a Run is there), later cells have assigned names of their own: then
     only what is declared counts.
+    A number of VARIED that is not the profile's makes the run a variant with a folder of its own.
     Raises InputError for an unknown parameter, a wrong type, an unknown split.
     """
     known = declared(notebook)
@@ -228,7 +297,13 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
     again = any(isinstance(value, Run) for value in names.values())
     given = {k: v for k, v in given.items() if (k in known if again else not isinstance(v, type(sys)))}
     check(given, known, f"notebooks/{notebook}.ipynb")
-    run = Run(given["profile"], given.get("split", "object"), given.get("seed"), notebook)
+    own = values(given["profile"], notebook)
+    numbers = {
+        name: given[name]
+        for name, (_, first) in VARIED.items()
+        if first <= notebook and name in given and given[name] != own[name]
+    }
+    run = Run(given["profile"], given.get("split", "object"), given.get("seed"), notebook, numbers)
     if run.split not in SPLITS:
         raise InputError(
             f"notebooks/{notebook}.ipynb", f"split = {run.split!r}", f"one of {', '.join(SPLITS)}"

@@ -22,11 +22,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lib import runs, settings
-from lib.arms import check_arms
-from lib.dependencies import is_summary, keep_state, run_folder, states, values
+from lib.arms import SAMPLED, check_arms, check_starts, samples_file, vae_file, weights_file
+from lib.dependencies import READS, is_summary, keep_state, run_folder, states
+from lib.run_names import OUTPUTS, SPLITS, RunName, parse_run
 from lib.runs import InputError
 from lib.settings import DATA
 
+SUMMARY_OUTPUTS = (  # of the notebook over all runs
+    "table1.json", "table2.csv", "table2_summary.json", "table2.md", "evaluation.json",
+    "timing/06_evaluation.json", "notebooks/06_evaluation.ipynb",
+)  # fmt: skip
 STOPPED = 130  # exit status of an interrupted command
 
 
@@ -45,33 +50,94 @@ def parse_splits(text: Any) -> list[str] | None:
     """Splits from words separated by spaces or commas; None for nothing; InputError for anything else."""
     words = str("" if text is None else text).replace(",", " ").split()
     for word in words:
-        if word not in settings.SPLITS:
-            raise InputError("SPLITS", repr(str(text)), " or ".join([*settings.SPLITS, "both"]))
+        if word not in SPLITS:
+            raise InputError("SPLITS", repr(str(text)), " or ".join([*SPLITS, "both"]))
     return list(dict.fromkeys(words)) or None
 
 
 def plan(profile: str, seeds: Any = None, splits: Any = None) -> list[str]:
-    """Names of a profile's runs, all its parameter files checked.
+    """Names of a profile's runs, variants last, all its parameter files checked.
 
     `seeds` replace those of each split, `splits` the profile's own; a split that the profile does not
-    have gets seed 0. Raises InputError for whatever `settings.check_profile`, `parse_seeds` or
-    `parse_splits` do not accept.
+    have gets seed 0. Both choose among the variants that the profile lists. Raises InputError for
+    whatever `settings.check_profile`, `parse_seeds` or `parse_splits` do not accept.
     """
     own, given, chosen = settings.check_profile(profile), parse_seeds(seeds), parse_splits(splits)
     for name in settings.notebook_names():
         settings.declared(name)
-    return [
-        settings.run_name(split, seed) for split in chosen or own for seed in given or own.get(split, [0])
-    ]
+    base = [RunName(split, seed) for split in chosen or own for seed in given or own.get(split, [0])]
+    listed = settings.variants(profile)
+    more = [name for name in listed if RunName(name.split, name.seed) in base]
+    # one that starts from another variant's files needs that one too
+    more = [name for name in more if (name.maker("04_generation") in [*base, *more])]
+    return [str(name) for name in base + more]
 
 
-def arms(profile: str) -> list[str]:
-    """The arms that a profile retrains; InputError for a list that `check_arms` does not accept."""
+def arms(profile: str, run: RunName | None = None) -> list[str]:
+    """The arms that a profile retrains, or one of its runs; InputError for a list that `check_arms` or the
+    starts of notebook 03 do not allow.
+    """
     notebook = "05_retraining"
     file = settings.parameter_file(profile, notebook)
     given, lines = settings.read_parameters(file) if file else ({}, {})
-    where = file if "arms" in given else f"notebooks/{notebook}.ipynb"
-    return check_arms(values(profile, notebook)["arms"], where, lines.get("arms"))
+    where, line = (file, lines.get("arms")) if "arms" in given else (f"notebooks/{notebook}.ipynb", None)
+    if run and "arms" in settings.overrides(profile, notebook, run):
+        where, line = settings.ROOT / "params" / profile / "profile.yaml", None
+    control = run is None or not run.numbers()
+    chosen = check_arms(settings.values(profile, notebook, run)["arms"], where, line, control)
+    if "vae_selected" in chosen and not settings.values(profile, "04_generation", run)["critic_examples"]:
+        raise InputError(where, "arm 'vae_selected'", "critic_examples in notebook 04, for its score", line)
+    if "vae_scratch" in chosen and "scratch" not in starts(profile, run):
+        raise InputError(where, "arm 'vae_scratch'", "'scratch' among the starts of notebook 03", line)
+    return chosen
+
+
+def starts(profile: str, run: RunName | None = None) -> list[str]:
+    """The starts of the autoencoders of a profile, or of one of its runs; InputError as `check_starts`."""
+    notebook = "03_vae_transfer"
+    file = settings.parameter_file(profile, notebook)
+    given, lines = settings.read_parameters(file) if file else ({}, {})
+    chosen = settings.values(profile, notebook, run and run.maker(notebook))["starts"]
+    where = file if "starts" in given else f"notebooks/{notebook}.ipynb"
+    return check_starts(chosen, where, lines.get("starts"))
+
+
+def outputs(profile: str, notebook: str, run: RunName) -> list[str]:
+    """Every file that a notebook leaves in a run's folder, but for figures."""
+    made = [name for name in OUTPUTS[notebook] if "*" not in name]
+    if notebook == "03_vae_transfer":
+        made += map(vae_file, starts(profile, run))
+    if notebook == "04_generation":
+        made += [samples_file(start) for start in starts(profile, run) if start in SAMPLED]
+        made += ["intactness.npy"] if settings.values(profile, notebook, run)["critic_examples"] else []
+    if notebook == "05_retraining":
+        chosen = arms(profile, run)
+        made += [*map(weights_file, chosen), *(f"answers/{arm}.npz" for arm in chosen)]
+    return [*made, f"timing/{notebook}.json", f"notebooks/{notebook}.ipynb"]
+
+
+def inputs(profile: str, notebook: str, run: RunName) -> list[str]:
+    """Files, relative to runs/<profile>, that a notebook needs: its state, and what earlier ones left."""
+    found = [f"{run}/state/{notebook}.json"]
+    if notebook != DATA:
+        found.append(f"{run.maker(DATA)}/state/stores.json")
+    for earlier in READS[notebook]:
+        maker = run.maker(earlier)
+        found += [
+            f"{maker}/{name}" for name in outputs(profile, earlier, maker)
+            if not name.startswith(("metrics/", "timing/", "notebooks/", "answers/", "judge", "state/"))
+        ]  # fmt: skip
+    return found
+
+
+def alike(profile: str, run_names: list[str]) -> list[list[str]]:
+    """Runs grouped by what they leave: one rule of the workflow serves those that leave the same files."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for text in run_names:
+        run = parse_run(text)
+        made = [[notebook, *outputs(profile, notebook, run)] for notebook in OUTPUTS if run.repeats(notebook)]
+        groups.setdefault(tuple(sum(made, [])), []).append(text)
+    return list(groups.values())
 
 
 def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
@@ -83,7 +149,7 @@ def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
     path = folder / "state" / f"{DATA}.json"
     if path.exists():
         times = path.stat()
-        keep_state(path, states(profile, run_names)[DATA])
+        keep_state(path, _state(profile, DATA, run_names))
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
@@ -96,8 +162,10 @@ def command(profile: str, notebook: str, run_names: list[str], output: Path) -> 
     words += ["-r", "profile", profile]
     if is_summary(notebook):
         return [*words, "-y", json.dumps({"runs_of": run_names})]
-    split, seed = settings.parse_run(run_names[0])
-    return [*words, "-r", "split", split, "-p", "seed", str(seed)]
+    run = parse_run(run_names[0])
+    more = settings.overrides(profile, notebook, run)
+    words += ["-r", "split", run.split, "-p", "seed", str(run.seed)]
+    return [*words, "-y", json.dumps(more)] if more else words
 
 
 def failure(notebook: Path, stderr: str) -> str:
@@ -148,6 +216,10 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
+def _state(profile: str, notebook: str, run_names: list[str]) -> dict[str, Any]:
+    return states(profile, run_names, None if is_summary(notebook) else parse_run(run_names[0]))[notebook]
+
+
 def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     """Run a notebook into its run's folder; returns an exit status. Prints a line as it starts and ends.
 
@@ -160,7 +232,7 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     part, failed = (target.with_name(f"{notebook}.{word}.ipynb") for word in ("part", "failed"))
     log, checkpoints = target.with_suffix(".log"), folder / "checkpoints"
     target.parent.mkdir(parents=True, exist_ok=True)
-    now = {"notebook": notebook, "state": states(profile, run_names)[notebook]}
+    now = {"notebook": notebook, "state": _state(profile, notebook, run_names)}
     mark = checkpoints / "stage.json"
     if checkpoints.exists() and not (mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == now):
         shutil.rmtree(checkpoints)
@@ -222,10 +294,11 @@ def main(arguments: list[str]) -> int:
     try:
         with _alone(run_folder(profile, notebook, run_names)):
             if not is_summary(notebook):
+                own = str(parse_run(run_names[0]).maker(DATA))  # a variant takes the data of the run without
                 with _alone(shared):
                     # for another notebook too if the shared crops were deleted by hand
                     there = (shared / "crops" / "store.json").exists()
-                    status = execute(profile, DATA, run_names) if notebook == DATA or not there else 0
+                    status = execute(profile, DATA, [own]) if notebook == DATA or not there else 0
                 if status or notebook == DATA:
                     return status
             return execute(profile, notebook, run_names)

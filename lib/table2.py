@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from lib.arms import ARMS
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, NONCARS, noncars_winter
+from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, EQUAL_SHARE, NONCARS, noncars_winter
 from lib.runs import InputError
 
 PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the paper gives no number
@@ -21,6 +21,7 @@ PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the p
 LINES = (  # of Table 2: metric, protocol (None: both have the same), title
     ("car_recall", None, "Summer cars: recall"),
     ("winter_car_recall", "heldout", "Winter cars ({winter}): recall, held out"),
+    (EQUAL_SHARE, "heldout", "Winter cars ({winter}): recall at the control's share of false cars, held out"),
     ("winter_car_recall", "paper", "Winter cars ({winter}): recall, protocol paper (leaky)"),
     ("car_precision", None, "Summer cars: precision"),
     ("noncar_called_car", None, "Non-cars called car, summer"),
@@ -30,9 +31,11 @@ LINES = (  # of Table 2: metric, protocol (None: both have the same), title
 
 
 def titles(about: Mapping) -> dict[str, str]:
-    """What each metric of LINES is called in a run (held out); `about` is its metrics/data.json."""
+    """What each metric of LINES that needs no other arm is called in a run (held out); `about` is its
+    metrics/data.json.
+    """
     return {metric: title.format(winter=noncars_winter(about) if metric == NONCARS else about["winter"])
-            for metric, protocol, title in LINES if protocol != "paper"}
+            for metric, protocol, title in LINES if protocol != "paper" and metric != EQUAL_SHARE}
 
 
 def arms_of(summary: pd.DataFrame) -> list[str]:
@@ -42,11 +45,44 @@ def arms_of(summary: pd.DataFrame) -> list[str]:
 
 
 def table2_settings(summary: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """(split, n_winter, n_synthetic) of each Table 2 in a summary; a baseline alone makes none of its own."""
+    """(split, n_winter, n_synthetic) of the Table 2 of each split: where most arms were measured, the larger
+    numbers first. What other numbers give is a curve (`figures.curves`), not one more table.
+    """
     with_samples = summary[~summary["arm"].isin(ARMS_WITHOUT_SAMPLES)]
     chosen = with_samples if len(with_samples) else summary
-    keys = chosen[["split", "n_winter", "n_synthetic"]].drop_duplicates()
-    return sorted((row.split, int(row.n_winter), int(row.n_synthetic)) for row in keys.itertuples())
+    counts = chosen.groupby(["split", "n_winter", "n_synthetic"])["arm"].nunique().reset_index()
+    order = ["split", "arm", "n_winter", "n_synthetic"]
+    counts = counts.sort_values(order, ascending=[True, False, False, False])
+    first = counts.drop_duplicates("split")
+    return [(row.split, int(row.n_winter), int(row.n_synthetic)) for row in first.itertuples()]
+
+
+def main_part(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a summary or table that its Table 2s show (`table2_settings`)."""
+    parts = []
+    for split, n_winter, n_synthetic in table2_settings(rows):
+        right = (rows["n_winter"] == n_winter) & rows["n_synthetic"].isin([0, n_synthetic])
+        alone = rows["arm"].isin([BEFORE, CONTROL])  # winter crops do not concern them
+        parts.append(rows[(rows["split"] == split) & (right | alone)])
+    return pd.concat(parts or [rows], ignore_index=True)
+
+
+def varied(rows: pd.DataFrame, number: str) -> dict[str, pd.DataFrame]:
+    """Split -> the rows where n_winter or n_synthetic varies and the other is that of Table 2.
+
+    Only splits with more than one value, and arms that were measured at more than one.
+    """
+    found = {}
+    for split, n_winter, n_synthetic in table2_settings(rows):
+        other = "n_synthetic" if number == "n_winter" else "n_winter"
+        fixed = [0, n_synthetic] if number == "n_winter" else [n_winter]
+        baseline = rows["arm"].isin([BEFORE, CONTROL])
+        part = rows[(rows["split"] == split) & (rows[other].isin(fixed) | baseline)]
+        counts = part.groupby("arm")[number].nunique()
+        arms = set(counts[counts > 1].index)
+        if arms:
+            found[split] = part[part["arm"].isin(arms | {BEFORE, CONTROL})]
+    return found
 
 
 def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
@@ -72,6 +108,8 @@ def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
         # what is the same in both protocols: take either
         at = protocol or ("heldout" if "heldout" in set(at_split["protocol"]) else "paper")
         rows = at_split[(at_split["metric"] == metric) & (at_split["protocol"] == at)]
+        if metric == EQUAL_SHARE and not len(rows):  # of numbers that older code wrote
+            continue
         for winter in sorted(set(rows["winter"])) or ["not measured"]:
             cells = [_cell(rows[rows["winter"] == winter], arm, *numbers) for arm in arms]
             lines.append((title.format(winter=winter), metric, protocol, cells))
@@ -98,7 +136,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, frames: str = "",
                     paper: Mapping = PAPER_TABLE2) -> str:
-    """Table 2 beside the paper's, as Markdown, in percent: one for each split (and numbers), arms as columns.
+    """Table 2 beside the paper's, as Markdown, in percent: one for each split, arms as columns.
 
     `arms`: all of the summary unless given; `frames`: what the data are, such as "VisDrone-DET,
     val 456 of 548 frames". Raises InputError for an arm without rows.

@@ -54,11 +54,15 @@ def part_set(store: CropStore, division: Division, part: str) -> ImageSet:
 def winter_cars(
     store: CropStore, division: Division, own: CropStore | None = None, n: int | None = None
 ) -> ImageSet:
-    """W, the winter cars that train the autoencoder; with `n` the first n of them.
+    """W, the winter cars that train the autoencoder; with `n` the first n of them (0 or None: all).
 
     `own` is the user's winter store; without it the crops are simulated winter.
+    Raises InputError for more than there are.
     """
-    rows = division.winter[:n]
+    if n and n > len(division.winter):
+        expected = f"at most {len(division.winter)}, the winter cars of this run"
+        raise runs.InputError("n_winter", str(n), expected)
+    rows = division.winter[: n or None]
     return _take(store, rows, winter=True) if own is None else _take(own, rows, winter=False)
 
 
@@ -73,8 +77,12 @@ def seen_by_autoencoder(winter: ImageSet, summer: ImageSet) -> np.ndarray:
     return np.concatenate([images, images[:, :, ::-1]])
 
 
-def test_sets(store: CropStore, division: Division, own: CropStore | None = None) -> dict[str, ImageSet]:
-    """Every set by name; see the head of this module."""
+def test_sets(
+    store: CropStore, division: Division, own: CropStore | None = None, n_winter: int | None = None
+) -> dict[str, ImageSet]:
+    """Every set by name; see the head of this module. `n_winter`: `winter_paper` is the first so many of W,
+    those that the autoencoder learned from.
+    """
     cars_own = own is not None
     noncars_own = division.summary["noncar_source"] == "own"
 
@@ -83,7 +91,7 @@ def test_sets(store: CropStore, division: Division, own: CropStore | None = None
 
     return {
         "summer": part_set(store, division, "test"),
-        "winter_paper": winter_cars(store, division, own),
+        "winter_paper": winter_cars(store, division, own, n_winter),
         "winter_heldout": winter(division.winter_test_cars, cars_own),
         "winter_noncars": winter(division.winter_test_noncars, noncars_own),
         "valid_summer": part_set(store, division, "valid"),

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib import runs
+from lib import image_quality, runs
 from lib.acceleration import ComputePath
 from lib.batches import (
     Schedule,
@@ -323,3 +323,27 @@ def train_judge(
         judge, images, labels, schedule, path=path, resolutions=(IMAGE_SIZE // 2, IMAGE_SIZE), title="judge"
     )
     return judge
+
+
+def train_critic(
+    cars: np.ndarray,
+    others: np.ndarray,
+    examples: int,
+    width: int,
+    passes: float,
+    batch_size: int,
+    rate: float,
+    seed: int,
+    path: ComputePath,
+) -> nn.Module:
+    """A network of the template that tells how a crop was spoilt, and how much (`image_quality.spoilage`).
+
+    cars: real crops uint8 (n, 32, 32, 3) that are spoilt for it; others: of other classes, to hide them
+    behind.
+    """
+    made, labels = image_quality.spoilt_examples(cars, others, examples, seed)
+    torch.manual_seed(int(np.random.SeedSequence([seed, 1_000_033]).generate_state(1)[0]))
+    critic = build_classifier(width=width, classes=image_quality.CRITIC_CLASSES)
+    schedule = Schedule(max(1, int(passes * len(made) / batch_size)), batch_size, rate, seed)
+    train_classifier(critic, made, labels, schedule, path=path, title="critic")
+    return critic

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib import collect, evaluation, runs, table2
+from lib import collect, evaluation, runs, settings, table2
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, CAR, COLUMNS
 from lib.runs import InputError, MissingStep
 
@@ -30,7 +30,8 @@ def write_answers(file, seed, wrong):
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A profile with three finished runs."""
-    monkeypatch.setattr(collect, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    (tmp_path / "params").mkdir()
     monkeypatch.setattr(evaluation, "DRAWS", 20)
     for name, seed in (("seed0", 0), ("seed3", 3), ("seed0-sequence", 0)):
         folder = tmp_path / "runs" / "some" / name
@@ -40,7 +41,7 @@ def root(tmp_path, monkeypatch):
         )
         runs.write_json(
             folder / "metrics/retraining.json",
-            {"n_synthetic": 500, "arms": ARMS_RUN[1:], "test": {"none": {"x": seed}}},
+            {"n_synthetic": 500, "n_winter": 20, "arms": ARMS_RUN[1:], "test": {"none": {"x": seed}}},
         )
         for arm, wrong in zip(ARMS_RUN, (10, 5, 0, 2), strict=True):
             write_answers(folder / f"answers/{arm}.npz", seed, wrong)

@@ -158,11 +158,12 @@ def one_arm(arm="vae_transfer", seed=0, n_synthetic=100) -> pd.DataFrame:
     said = np.where(generator.random(120) < 0.8, labels, CAR)
     sequences = np.array([f"s{k % 7}" for k in range(120)])
     cars = np.full(40, CAR)
-    winter = {p: ev.answers(cars, np.where(generator.random(40) < 0.7, CAR, BUS), sequences[:40])
+    sure = np.eye(6)
+    winter = {p: ev.answers(cars, sure[np.where(generator.random(40) < 0.7, CAR, BUS)], sequences[:40])
               for p in ("paper", "heldout")}
-    noncars = ev.answers(labels[labels != CAR], said[labels != CAR], sequences[labels != CAR])
+    noncars = ev.answers(labels[labels != CAR], sure[said[labels != CAR]], sequences[labels != CAR])
     return ev.predictions_to_rows(arm, "object", 811, n_synthetic, seed, ev.answers(labels, said, sequences),
-                                  winter, noncars)
+                                  winter, noncars, called=3)
 
 
 def test_tidy_rows():
@@ -195,7 +196,7 @@ def test_table2_round_trip(tmp_path):
     ("n_synthetic", "0", "n_synthetic 0 for arm vae_transfer"),
     ("arm", "VAE arm", "arm 'VAE arm'"),
     ("winter", "", "no winter source"),
-    ("numerator", "0", "value 0."),
+    ("numerator", "0", r"value \d\."),
 ])  # fmt: skip
 def test_read_table2_names_the_line(tmp_path, column, text, message):
     table = one_arm().astype(str)
@@ -378,16 +379,37 @@ def test_table2_is_one_table_a_split_with_every_arm():
     assert table2.table2_markdown(summary, arms=["none"]).count("Split by") == 2
 
 
-def test_table2_of_other_numbers_of_cars_is_another_table():
+def test_recall_at_an_equal_share():
+    cars, noncars = [0.9, 0.6, 0.4, 0.2], [0.8, 0.5, 0.3, 0.1, 0.05]
+    counts = [ev.recall_at_share(cars, noncars, called).numerator for called in range(6)]
+    assert counts == [1, 2, 3, 4, 4, 4]  # higher than 0.8, 0.5, 0.3, 0.1, 0.05, than nothing
+    tied = ev.recall_at_share(cars, [0.6, 0.6, 0.1], 1)
+    assert (tied.numerator, tied.denominator) == (1, 4)  # both or neither: neither
+    for called, others in ((6, noncars), (-1, noncars), (0, [])):
+        with pytest.raises(InputError, match="^non-cars called car: found "):
+            ev.recall_at_share(cars, others, called)
+    # whoever says car of everything gains nothing
+    more = ev.recall_at_share(np.sqrt(cars), np.sqrt(noncars), 2)
+    assert more.value == ev.recall_at_share(cars, noncars, 2).value
+
+
+def test_table2_is_of_the_numbers_at_which_most_arms_were_measured():
     some = [rows("vae_transfer", {"accuracy": [900]}, n, k) for n, k in ((811, 100), (811, 200), (50, 100))]
     table = pd.concat([rows("continued", {"accuracy": [880]}, 811), *some], ignore_index=True)
     summary = ev.summarise(table)
-    settings = [("object", 50, 100), ("object", 811, 100), ("object", 811, 200)]
-    assert table2.table2_settings(summary) == settings
+    assert table2.table2_settings(summary) == [("object", 811, 200)]  # equal: the larger numbers
+    more = pd.concat([table, rows("vae_scratch", {"accuracy": [890]}, 811, 100)], ignore_index=True)
+    summary = ev.summarise(more)
+    assert table2.table2_settings(summary) == [("object", 811, 100)]
     text = table2.table2_markdown(summary)
-    cells = [row.split("|")[4:6] for row in text.splitlines() if row.startswith("| Overall accuracy")]
-    assert len(cells) == 3 and all(after.strip().startswith("90.0 [") for _, after in cells)
-    assert all(control.strip().startswith("88.0 [") for control, _ in cells)
+    cells = [row.split("|")[4:7] for row in text.splitlines() if row.startswith("| Overall accuracy")]
+    assert [[cell.strip()[:5] for cell in row] for row in cells] == [["88.0 ", "89.0 ", "90.0 "]]
+    main = table2.main_part(summary)
+    assert sorted(main["arm"]) == ["continued", "vae_scratch", "vae_transfer"]
+    assert set(main["n_winter"]) == {811}
+    doses = table2.varied(summary, "n_synthetic")["object"]
+    assert sorted(zip(doses["arm"], doses["n_synthetic"], strict=True)) == [
+        ("continued", 0), ("vae_transfer", 100), ("vae_transfer", 200)]  # fmt: skip
 
 
 def test_titles_name_the_winter_of_each_measure():
@@ -397,5 +419,6 @@ def test_titles_name_the_winter_of_each_measure():
     assert titles["winter_noncar_called_car"] == "Non-cars called car, winter (simulated winter)"
     own = table2.titles(about | {"noncar_source": "own"})
     assert own["winter_noncar_called_car"].endswith("(winter crops)")
-    assert set(titles) == {metric for metric, _, _ in table2.LINES} <= set(ev.METRICS)
+    lines = {metric for metric, _, _ in table2.LINES}  # one of them needs the control's answers
+    assert set(titles) == lines - {ev.EQUAL_SHARE} and lines <= set(ev.METRICS)
     assert ev.SIMULATED == WINTER_NAMES["simulated"]

@@ -15,25 +15,50 @@ def _closed():
     plt.close("all")
 
 
-def summary(noncars: str | None) -> pd.DataFrame:
+def rows(noncars: str | None = None, n_winter: int = 8, seeds=(0,), arms=tuple(ARMS)) -> pd.DataFrame:
     measures = {name: evaluation.Measure(0.5, 0.4, 0.6, 5, 10) for name in evaluation.METRICS}
-    rows = [
-        evaluation.table2_rows(arm, protocol, "object", 8, 0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else 9,
-                               0, measures, "winter crops", noncars)
-        for arm in ARMS for protocol in evaluation.PROTOCOLS
-    ]  # fmt: skip
-    return evaluation.summarise(pd.concat(rows, ignore_index=True))
+    return pd.concat([
+        evaluation.table2_rows(arm, protocol, "object", n_winter,
+                               0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else 9, seed, measures,
+                               "winter crops", noncars)
+        for arm in arms for protocol in evaluation.PROTOCOLS for seed in seeds
+    ], ignore_index=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("noncars, said", [(None, "winter crops"), ("simulated winter", "simulated winter")])
 def test_table2_names_the_data_and_each_winter(noncars, said):
-    figure = figures.table2(
-        summary(noncars), table2.PAPER_TABLE2, list(ARMS), "object", "val 456 of 548 frames"
-    )
+    table = rows(noncars)
+    summary, frames = evaluation.summarise(table), "val 456 of 548 frames"
+    figure = figures.table2(summary, table2.PAPER_TABLE2, list(ARMS), "object", frames, table)
     assert "split by object: val 456 of 548 frames" in figure.get_suptitle()
     titles = [axis.get_title() for axis in figure.axes]
     assert [title.split(":")[0] for title in titles[1:3]] == ["winter crops"] * 2
     assert titles[4].startswith(f"{said}: non-cars")
+
+
+def test_table2_shows_each_seed_and_a_line_for_each_arm():
+    table = rows(seeds=(0, 1, 2), arms=("none", "continued", "vae_transfer"))
+    arms = ["none", "continued", "vae_transfer"]
+    figure = figures.table2(evaluation.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
+    points = [line.get_xdata() for line in figure.axes[2].lines if line.get_marker() == "."]
+    assert [len(x) for x in points] == [3, 3, 3]
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == [ARMS[arm].label for arm in arms]
+
+
+def test_curves_show_numbers_in_order_and_the_control_as_a_level():
+    table = pd.concat([rows(seeds=(0, 1), arms=("continued", "winter", "vae_transfer")),
+                       rows(n_winter=4, seeds=(0, 1), arms=("winter", "vae_transfer"))])  # fmt: skip
+    summary = evaluation.summarise(table)
+    (split,) = table2.varied(summary, "n_winter")
+    assert split == "object" and table2.varied(summary, "n_synthetic") == {}
+    panels = {"winter_car_recall": "recall"}
+    part, measured = (table2.varied(x, "n_winter")["object"] for x in (summary, table))
+    (axis,) = figures.curves(part, measured, "n_winter", panels, "title").axes
+    lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {"control", "winter crops", "after"}
+    assert lines["after"].get_xdata().tolist() == [4, 8]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["4", "8"]
 
 
 def test_distances_names_the_winter_of_the_held_out_cars():

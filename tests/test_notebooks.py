@@ -15,12 +15,13 @@ import yaml
 from lib import settings
 
 NAMES = settings.notebook_names()
+NEW_CARS = {"n_synthetic": settings.declared("05_retraining")["n_synthetic"][1]}  # another number: another run
 SMALL = {  # on top of the tiny profile: nbval compares only what does not depend on the budget
     "01_data_preparation": {"sequences": 7, "n_winter": 24, "n_summer": 24},
     "02_classifier_training": {"candidates": 1, "passes": 0.3},
     "03_vae_transfer": {"steps": 8, "batch_size": 8},
-    "04_generation": {"n_synthetic": 30, "judge_width": 8, "judge_passes": 0.3},
-    "05_retraining": {"n_synthetic": 30, "steps": 3},
+    "04_generation": NEW_CARS | {"judge_width": 8, "judge_passes": 0.3},
+    "05_retraining": NEW_CARS | {"steps": 3},
 }
 PLAIN = {"compiler": "off", "precision": "float32"}  # fastest for so little work
 CHECKED = "nbval-check-output"

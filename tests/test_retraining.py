@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
-from lib.arms import ARMS, check_arms
-from lib.retraining import Material, additions, classic, repeated
+from lib.arms import ARMS, check_arms, check_starts
+from lib.models import build_classifier
+from lib.retraining import Material, additions, classic, forget_car, repeated, training_set
 from lib.runs import InputError
 from lib.visdrone import CAR
 
@@ -12,14 +14,16 @@ from lib.visdrone import CAR
 @pytest.fixture
 def material():
     random = np.random.default_rng(0)
-    winter, synthetic, others = (random.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in (4, 10, 3))
+    sizes = (4, 10, 10, 10, 3)
+    winter, new, scratch, best, others = (random.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in sizes)
     labels = np.array([0, 3, 5])
-    return Material(winter, synthetic, others, labels, lambda images: 255 - images, seed=1)
+    return Material(winter, new, scratch, best, others, labels, lambda images: 255 - images, seed=1)
 
 
 @pytest.mark.parametrize(("arm", "cars"), [
     ("continued", 0), ("winter", 4), ("oversampled", 10), ("classic", 10), ("reconstructions", 10),
-    ("vae_transfer", 10), ("winter_and_vae", 14), ("vae_recoloured", 10),
+    ("vae_transfer", 10), ("winter_and_vae", 14), ("vae_recoloured", 10), ("vae_scratch", 10),
+    ("vae_selected", 10), ("vae_only", 10),
 ])  # fmt: skip
 def test_every_arm_adds_its_cars(material, arm, cars):
     parts = additions(arm, material)
@@ -37,6 +41,39 @@ def test_arms_take_what_their_names_say(material):
     assert np.array_equal(cars, 255 - material.winter[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
     cars = [images for images, _ in additions("winter_and_vae", material)]
     assert np.array_equal(np.concatenate(cars), np.concatenate([material.winter, material.synthetic]))
+
+
+def test_only_one_arm_takes_the_known_cars_away(material):
+    random = np.random.default_rng(1)
+    images, labels = random.integers(0, 256, (12, 32, 32, 3), np.uint8), np.arange(12) % 6
+    for arm in set(ARMS) - {"none"}:
+        found, truth = training_set(arm, images, labels, material)
+        known = 10 if arm == "vae_only" else 12
+        assert np.array_equal(found[:known], images[labels != CAR] if arm == "vae_only" else images)
+        added = sum(len(part) for part, _ in additions(arm, material))
+        assert len(found) == len(truth) == known + added
+    for arm, own in (("vae_scratch", material.scratch), ("vae_selected", material.selected)):
+        assert np.array_equal(training_set(arm, images, labels, material)[0][-10:], own)
+    found, truth = training_set("vae_only", images, labels, material)
+    assert np.array_equal(found[truth == CAR], material.synthetic)
+
+
+def test_a_classifier_that_forgot_cars_says_car_of_nothing_more_than_of_the_rest():
+    torch.manual_seed(0)
+    model = build_classifier(width=8).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fresh = forget_car(before)
+    changed = [name for name in before if not torch.equal(before[name], fresh[name])]
+    assert changed == ["output.weight", "output.bias"]
+    x = torch.rand(5, 3, 32, 32)
+    others = [k for k in range(6) if k != CAR]
+    with torch.no_grad():
+        old = model(x)
+        model.load_state_dict(fresh)
+        new = model(x)
+    assert torch.equal(new[:, others], old[:, others])
+    assert torch.allclose(new[:, CAR], old[:, others].mean(1), atol=1e-5)
+    assert (new.argmax(1) != CAR).all()
 
 
 def test_fewer_reconstructions_than_winter_cars_are_of_the_first_of_them(material):
@@ -59,8 +96,6 @@ def test_classic_augmentation_changes_each_image_by_itself():
     assert len(np.unique(one, axis=0)) == 12 and one.dtype == np.uint8 and one.shape == (12, 32, 32, 3)
     # colours move by at most a fifth three times, and most of the picture is still there
     assert (np.abs(one.astype(int).mean((1, 2, 3)) - stripes.mean()) < 0.7 * stripes.mean()).all()
-    import torch
-
     torch.manual_seed(0)
     before = torch.rand(1)
     torch.manual_seed(0)
@@ -88,3 +123,17 @@ def test_arms_of_a_profile_are_in_the_order_of_table_2():
 def test_arms_that_cannot_be_chosen(names, found):
     with pytest.raises(InputError, match=f"^a.yaml:3: {found}"):
         check_arms(names, "a.yaml", 3)
+
+
+def test_a_variant_needs_no_control_of_its_own():
+    assert check_arms(["winter"], control=False) == ["winter"]
+    with pytest.raises(InputError, match="found arms without a name"):
+        check_arms([], control=False)
+
+
+def test_starts_of_the_autoencoder():
+    assert check_starts(["scratch", "transferred"]) == ["transferred", "scratch"]
+    for names, message in ((["scratch"], "found starts scratch"), (["transferred"] * 2, "each start once"),
+                           (["transferred", "x"], "found start 'x'"), ([], "without a name")):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            check_starts(names, "a.yaml", 2)

@@ -6,8 +6,9 @@ import nbformat
 import pytest
 
 from lib import settings
+from lib.run_names import RunName
 from lib.runs import InputError, MissingStep
-from lib.settings import check, check_profile, declared, read_parameters, run_name, start
+from lib.settings import check, check_profile, declared, read_parameters, start
 
 KNOWN = {"profile": ("str", "x"), "steps": ("int", 3), "rate": ("float", 0.1), "fast": ("bool", True),
          "sets": ("list", [])}  # fmt: skip
@@ -135,7 +136,7 @@ def test_runs_of_a_profile(profile):
         check_profile("mine")
     profile(training="profile: mine\n")
     assert check_profile("mine") == {"object": [0, 1, 2], "sequence": [0]}
-    assert [run_name(s, k) for s, seeds in check_profile("mine").items() for k in seeds] == [
+    assert [str(RunName(s, k)) for s, seeds in check_profile("mine").items() for k in seeds] == [
         "seed0", "seed1", "seed2", "seed0-sequence"]  # fmt: skip
 
 
@@ -210,3 +211,30 @@ def test_a_missing_file_of_an_earlier_notebook_names_the_command(repository):
     run = start("02_classifier_training", {"profile": "mine", "seed": 4, "steps": 1})
     with pytest.raises(InputError, match="make reproduce PROFILE=mine SEEDS=4"):
         run.need("division.npz")
+
+
+def test_another_number_makes_a_run_of_its_own(profile, repository):
+    """Of a notebook by hand too: what a reader tries never overwrites the profile's results."""
+    profile(training="profile: mine\n", profile="object: [0]\n")
+    for name, line in (("03_vae_transfer", "n_winter: int = 0"), ("05_retraining", "n_winter: int = 0")):
+        book = nbformat.read(repository / "notebooks/02_classifier_training.ipynb", as_version=4)
+        book.cells[1].source += f"\n{line}\nn_synthetic: int = 600"
+        nbformat.write(book, repository / f"notebooks/{name}.ipynb")
+    given = {"profile": "mine", "seed": 2, "n_winter": 0, "n_synthetic": 600}
+    assert start("03_vae_transfer", given).folder.name == "seed2"
+    assert start("03_vae_transfer", given | {"n_winter": 50}).folder.name == "seed2-winter50"
+    assert start("03_vae_transfer", given | {"n_synthetic": 9}).folder.name == "seed2"  # it concerns 05 alone
+    run = start("05_retraining", given | {"n_winter": 50, "n_synthetic": 9})
+    assert run.folder.name == "seed2-winter50-synthetic9"
+    assert run.numbers == {"n_winter": 50, "n_synthetic": 9}
+    for file, folder in (("division.npz", "seed2"), ("answers/none.npz", "seed2"),
+                         ("vae_car.safetensors", "seed2-winter50"), ("recoloured.npy", "seed2-winter50"),
+                         ("answers/winter.npz", "seed2-winter50-synthetic9")):  # fmt: skip
+        place = repository / "runs/mine" / folder / file
+        with pytest.raises(MissingStep, match="lib.stages 03_vae_transfer mine seed2-winter50-synthetic9$"):
+            run.need(file)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        assert run.need(file) == place
+    with pytest.raises(MissingStep):
+        run.need("answers/winter.npz", without=True)  # of the run that it starts from

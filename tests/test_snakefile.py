@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from lib import dependencies, runs, settings, stages
-from lib.arms import weights_file
+from lib.run_names import OUTPUTS, SPLITS, RunName, made_by, parse_run
 from lib.runs import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -71,22 +71,18 @@ def jobs(done):
 
 def finish(root, profile, names):
     """Make every file that the workflow would make, as if it had run."""
-    text = (root / "Snakefile").read_text()
-    for rule, block in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, flags=re.M | re.S):
-        if rule == "all":
-            continue
-        output = block.split("output:")[1].split("threads:")[0]
-        notebook = re.search(r"stage\(\"(\w+)\"", block)[1]
-        files = " ".join(re.findall(r'"([^"]*)"', output)).split()
-        files = [file for file in files if file not in (notebook, "summary")]
-        if rule == "retraining":  # the profile's arms
-            arms = dependencies.values(profile, notebook)["arms"]
-            files += [weights_file(arm) for arm in arms] + [f"answers/{arm}.npz" for arm in arms]
-        for name in ["summary"] if rule == "evaluation" else names:
-            for file in [*files, f"timing/{notebook}.json", f"notebooks/{notebook}.ipynb"]:
-                path = root / "runs" / profile / name / file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(rule)
+    for name in names:
+        run = parse_run(name)
+        for notebook in OUTPUTS:
+            if run.repeats(notebook):
+                for file in stages.outputs(profile, notebook, run):
+                    path = root / "runs" / profile / name / file
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(notebook)
+    for file in stages.SUMMARY_OUTPUTS:
+        path = root / "runs" / profile / "summary" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("summary")
     time.sleep(0.01)
 
 
@@ -132,6 +128,74 @@ def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
     finish(checkout, "embedded", ["seed0"])
     (checkout / "runs/embedded/seed0/answers/continued.npz").unlink()
     assert [rule for rule, _ in jobs(dry_run(checkout))] == ["retraining", "evaluation"]
+
+
+def test_a_profile_with_variants(checkout, monkeypatch):
+    monkeypatch.setattr(settings, "ROOT", checkout)
+    monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
+    folder = checkout / "params" / "many"
+    folder.mkdir()
+    profile = folder / "profile.yaml"
+    profile.write_text(
+        "object: [0, 1]\nsequence: [0]\nvariants:\n"
+        "- {n_winter: [50], object: [0, 1], arms: [winter, vae_transfer]}\n"
+        "- {n_synthetic: [100, 300], object: [0], arms: [vae_transfer]}\n"
+    )
+    names = ["seed0", "seed1", "seed0-sequence", "seed0-winter50", "seed1-winter50", "seed0-synthetic100",
+             "seed0-synthetic300"]  # fmt: skip
+    assert stages.plan("many") == names
+    assert stages.plan("many", 1, "object") == ["seed1", "seed1-winter50"]
+    found = jobs(dry_run(checkout, "--config", "profile=many", "seeds="))
+    of = {name: [rule.rsplit("_", 1)[0] if rule[-1].isdigit() else rule for rule, run in found if run == name]
+          for name in names}  # fmt: skip
+    assert of["seed1"] == ORDER[:-1] and of["seed1-winter50"] == ORDER[2:-1]
+    assert of["seed0-synthetic100"] == ["retraining"]
+    dependencies.write_states("many", names)
+    finish(checkout, "many", names)
+    assert jobs(dry_run(checkout, "--config", "profile=many", "seeds=")) == []
+    # another arm of a variant: only its retraining, and the tables
+    profile.write_text(profile.read_text().replace("[winter, vae_transfer]", "[winter]"))
+    found = [(rule.rsplit("_", 1)[0] if rule[-1].isdigit() else rule, run)
+             for rule, run in jobs(dry_run(checkout, "--config", "profile=many", "seeds="))]  # fmt: skip
+    assert sorted(found) == [("evaluation", ""), ("retraining", "seed0-winter50"),
+                             ("retraining", "seed1-winter50")]  # fmt: skip
+    words = stages.command("many", "05_retraining", ["seed0-winter50"], checkout / "x.ipynb")
+    assert json.loads(words[words.index("-y") + 1]) == {"n_winter": 50, "arms": ["winter"]}
+    assert "-y" not in stages.command("many", "05_retraining", ["seed0"], checkout / "x.ipynb")
+
+
+@pytest.mark.parametrize("entry, message", [
+    ("3", "found variants: 3, expected a list"),
+    ("[{n_winter: [50]}]", "found a variant {'n_winter': [50]}, expected a list of entries such as"),
+    ("[{n_winter: [0], object: [0]}]", "found a variant "),
+    ("[{object: [0], steps: 3}]", "found a variant "),
+    ("[{n_winter: [50], object: [0], stepz: 3}]", "found unknown parameter 'stepz'"),
+    ("[{n_winter: [50], object: [0], arms: winter}]", "found arms = 'winter' (str), expected a value of"),
+    ("[{n_winter: [50, 50], object: [0]}]", "found seed0-winter50 a second time, expected each variant"),
+    ("[{n_synthetic: [50], object: [0], latent_dim: 3}]", "found unknown parameter 'latent_dim'"),
+])  # fmt: skip
+def test_variants_that_cannot_be(checkout, monkeypatch, entry, message):
+    monkeypatch.setattr(settings, "ROOT", checkout)
+    monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
+    (checkout / "params/mine/profile.yaml").write_text(f"object: [0]\nvariants: {entry}\n")
+    with pytest.raises(InputError) as caught:
+        stages.plan("mine")
+    assert f"profile.yaml:2: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize("notebook, line, message", [
+    ("03_vae_transfer", "starts: [scratch]", "found starts scratch, expected each start once, and trans"),
+    ("03_vae_transfer", "starts: [transferred, x]", "found start 'x', expected one of transferred, mirrored"),
+    ("05_retraining", "arms: [continued, vae_scratch]", "found arm 'vae_scratch', expected 'scratch' among"),
+    ("05_retraining", "arms: [continued, vae_selected]", "found arm 'vae_selected', expected critic_exam"),
+])  # fmt: skip
+def test_arms_that_lack_what_they_use(checkout, monkeypatch, notebook, line, message):
+    monkeypatch.setattr(settings, "ROOT", checkout)
+    monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
+    (checkout / "params/mine" / f"{notebook}.yaml").write_text(f"profile: mine\n{line}\n")
+    with pytest.raises(InputError) as caught:
+        stages.alike("mine", stages.plan("mine"))
+    assert f"{notebook}.yaml:2: {message}" in str(caught.value)
 
 
 @pytest.mark.parametrize("config, message", [
@@ -186,11 +250,29 @@ def test_plan(repository):
 
 
 def test_names_of_runs():
-    for split in settings.SPLITS:
-        assert settings.parse_run(settings.run_name(split, 12)) == (split, 12)
-    for name in ("seed", "seed1-class", "run1", "seed-1"):
-        with pytest.raises(InputError):
-            settings.parse_run(name)
+    for split in SPLITS:
+        for numbers in ((None, None), (50, None), (None, 3000), (25, 10000)):
+            name = RunName(split, 12, *numbers)
+            assert parse_run(str(name)) == name
+    assert str(RunName("sequence", 3, 50, 3000)) == "seed3-sequence-winter50-synthetic3000"
+    for name in ("seed", "seed1-class", "run1", "seed-1", "seed1-winter", "seed1-synthetic5-winter5",
+                 "seed1-winter5-sequence", "seed1-winter05"):  # fmt: skip
+        with pytest.raises(InputError, match="^run: found "):
+            parse_run(name)
+
+
+def test_a_variant_repeats_only_what_its_numbers_concern():
+    name = RunName("object", 0, 50, 3000)
+    assert [str(name.maker(notebook)) for notebook in OUTPUTS] == [
+        "seed0", "seed0", "seed0-winter50", "seed0-winter50", "seed0-winter50-synthetic3000"]  # fmt: skip
+    assert [notebook[:2] for notebook in OUTPUTS if name.repeats(notebook)] == ["05"]
+    assert [n[:2] for n in OUTPUTS if RunName("object", 0, 50).repeats(n)] == ["03", "04", "05"]
+    assert all(RunName("object", 0).repeats(notebook) for notebook in OUTPUTS)
+    for file, notebook in (("division.npz", "01"), ("answers/none.npz", "02"), ("answers/winter.npz", "05"),
+                           ("classifier.safetensors", "02"), ("classifier_retrained.safetensors", "05"),
+                           ("vae_car.safetensors", "03"), ("synthetic_scratch.npy", "04"),
+                           ("figures/x.png", "06")):  # fmt: skip
+        assert made_by(file, "06")[:2] == notebook
 
 
 def test_modules_are_found_through_one_another(repository):

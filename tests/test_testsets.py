@@ -99,7 +99,9 @@ def test_sets_follow_the_order_of_the_division(store, division):
 def test_the_autoencoder_s_cars(store, division):
     check(winter_cars(store, division), store, [91, 3, 55, 17], winter=True)
     check(winter_cars(store, division, n=2), store, [91, 3], winter=True)
-    assert len(winter_cars(store, division, n=0)) == 0 and len(winter_cars(store, division, n=99)) == 4
+    assert len(winter_cars(store, division, n=0)) == 4  # 0: all
+    with pytest.raises(InputError, match="^n_winter: found 99, expected at most 4, the winter cars"):
+        winter_cars(store, division, n=99)
     check(summer_cars(store, division), store, [33, 9, 21], winter=False)
 
 

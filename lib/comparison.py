@@ -1,0 +1,126 @@
+"""Arms against each other: at equal shares of false cars, paired over seeds, on the same test objects.
+
+Table 2 alone cannot rank arms: a classifier that says "car" more often has the higher recall. So recalls
+are also read at one share of winter non-cars called car, the control's; differences are paired by seed
+and tested; and the best arm without a generator, the bar to beat, is chosen on the validation part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import bdtr, stdtr
+
+from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, Answers
+from lib.intervals import over_seeds, ratio_over_seeds
+from lib.runs import InputError
+
+PAIRED = (  # columns of `against`
+    "split", "protocol", "n_winter", "n_synthetic", "winter", "metric", "arm", "against",
+    "gain", "low", "high", "p", "pairs",
+)  # fmt: skip
+
+
+def mcnemar(first: Answers, second: Answers) -> dict[str, float | int]:
+    """McNemar's exact test of two classifiers on the same objects (McNemar 1947; binomial, two-sided).
+
+    Returns only_first and only_second (objects that only one of them gets right) and p. Raises
+    InputError if the objects are not the same.
+    """
+    if not np.array_equal(first.labels, second.labels):
+        raise InputError("McNemar's test", "answers about other objects", "the same objects, in one order")
+    right = [answers.predictions == answers.labels for answers in (first, second)]
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    total = sum(only)
+    p = min(1.0, 2 * float(bdtr(min(only), total, 0.5))) if total else 1.0
+    return {"only_first": only[0], "only_second": only[1], "p": p}
+
+
+def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
+    """Mean of paired differences, one a seed, with Student's interval and p (two-sided); None for one."""
+    gains = np.asarray(gains, float)
+    mean, sd, low, high = over_seeds(gains)
+    if len(gains) < 2:
+        return {"gain": mean, "low": None, "high": None, "p": None, "pairs": len(gains)}
+    if sd == 0:
+        p = 1.0 if mean == 0 else 0.0
+    else:
+        p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / (sd / np.sqrt(len(gains)))))
+    return {"gain": mean, "low": low, "high": high, "p": p, "pairs": len(gains)}
+
+
+def baseline_scores(valid: Mapping[tuple, Mapping[str, Mapping[str, float]]]) -> pd.DataFrame:
+    """What arms without a generator reach on the validation part, the better first; the bar is the first row.
+
+    valid: (split, n_winter, seed) -> arm -> measures of `testsets.measure(answers, "valid")`. The score is
+    the recall of winter cars minus the share of winter non-cars called car (Youden's J): recall alone
+    would choose whoever says "car" most. Columns: split, n_winter, arm, score (mean over seeds), seeds.
+    """
+    rows = [
+        {"split": split, "n_winter": n_winter, "arm": arm,
+         "score": found["winter_car_recall"] - found["winter_noncar_called_car"]}
+        for (split, n_winter, _), arms in valid.items() for arm, found in arms.items()
+        if arm in ARMS_WITHOUT_SAMPLES and arm not in (BEFORE, CONTROL)
+    ]  # fmt: skip
+    if not rows:
+        return pd.DataFrame(columns=["split", "n_winter", "arm", "score", "seeds"])
+    grouped = pd.DataFrame(rows).groupby(["split", "n_winter", "arm"])["score"]
+    table = grouped.agg(score="mean", seeds="count").reset_index()
+    return table.sort_values(["split", "n_winter", "score"], ascending=[True, True, False], ignore_index=True)
+
+
+def bar(scores: pd.DataFrame) -> dict[tuple[str, int], str]:
+    """(split, n_winter) -> the best arm without a generator, from `baseline_scores`."""
+    best = scores.drop_duplicates(["split", "n_winter"])
+    return {(row.split, int(row.n_winter)): row.arm for row in best.itertuples()}
+
+
+def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.DataFrame:
+    """Paired differences of every arm from the control and from the best arm without a generator.
+
+    table: tidy rows (`evaluation.COLUMNS`); bars: of `bar`. Columns: split, protocol, n_winter,
+    n_synthetic, winter, metric, arm, against, gain, low, high, p, pairs. The control needs no winter crops:
+    its rows of the profile's own number serve for every other.
+    """
+    values: dict[tuple, dict[int, dict[int, float]]] = {}  # ..., arm -> n_winter -> seed -> value
+    for row in table.to_dict("records"):
+        key = (row["split"], row["protocol"], row["winter"], row["metric"], row["arm"], row["n_synthetic"])
+        values.setdefault(key, {}).setdefault(row["n_winter"], {})[row["seed"]] = row["value"]
+    rows = []
+    for (split, protocol, winter, metric, arm, n_synthetic), by_number in values.items():
+        for n_winter, own in by_number.items():
+            for other in dict.fromkeys((CONTROL, bars.get((split, n_winter)))):
+                if other is None or arm in (other, BEFORE, CONTROL):
+                    continue
+                numbers = values.get((split, protocol, winter, metric, other, 0), {})
+                only = next(iter(numbers.values()), {}) if other == CONTROL else {}
+                theirs = numbers.get(n_winter, only)
+                gains = [own[seed] - theirs[seed] for seed in sorted(own.keys() & theirs.keys())]
+                if gains:
+                    rows.append({"split": split, "protocol": protocol, "n_winter": n_winter,
+                                 "n_synthetic": n_synthetic, "winter": winter, "metric": metric, "arm": arm,
+                                 "against": other} | paired_test(gains))  # fmt: skip
+    return pd.DataFrame(rows, columns=PAIRED)
+
+
+def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> pd.DataFrame:
+    """The share of the distance from the control's winter-car recall to `towards`'s that an arm closes.
+
+    One row for each split, protocol, n_winter and n_synthetic: share of the mean distances, with its
+    interval over seeds (`ratio_over_seeds`); None where the distance is not above 0, or for one seed.
+    """
+    recall = table[table["metric"] == "winter_car_recall"]
+    where, numbers = ["split", "protocol", "seed"], ["split", "protocol", "n_winter", "n_synthetic"]
+    control = recall[recall["arm"] == CONTROL].set_index(where)["value"].rename("control")
+    goal = recall[recall["arm"] == towards].set_index([*where, "n_winter"])["value"].rename("goal")
+    own = recall[recall["arm"] == arm].join(control, on=where).join(goal, on=[*where, "n_winter"])
+    rows = []
+    for key, part in own.dropna(subset=["control", "goal"]).groupby(numbers):
+        found = ratio_over_seeds(part["value"] - part["control"], part["goal"] - part["control"])
+        row = dict(zip(numbers, key, strict=True)) | {"arm": arm, "towards": towards, "seeds": len(part)}
+        for name, value in zip(("share", "low", "high"), found, strict=True):
+            row[name] = None if np.isnan(value) else value
+        rows.append(row)
+    return pd.DataFrame(rows)

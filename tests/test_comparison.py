@@ -1,0 +1,87 @@
+"""Arms against each other: paired over seeds, on the same objects, against a bar chosen elsewhere."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import comparison, evaluation
+from lib.evaluation import CAR, Measure
+from lib.runs import InputError
+
+
+def rows(arm, recalls, n_winter=811, n_synthetic=0, split="object"):
+    """Winter-car recall of one arm, a thousandth a unit, one seed after the other."""
+    return pd.concat([
+        evaluation.table2_rows(arm, "heldout", split, n_winter, n_synthetic, seed,
+                               {"winter_car_recall": Measure(k / 1000, 0, 1, k, 1000)})
+        for seed, k in enumerate(recalls)
+    ], ignore_index=True)  # fmt: skip
+
+
+def test_mcnemar_by_hand():
+    truth = np.full(12, CAR)
+    first = evaluation.answers(truth, np.where(np.arange(12) < 10, CAR, 0))
+    second = evaluation.answers(truth, np.where((np.arange(12) < 4) | (np.arange(12) == 11), CAR, 0))
+    found = comparison.mcnemar(first, second)
+    assert (found["only_first"], found["only_second"]) == (6, 1)
+    assert found["p"] == pytest.approx(2 * (1 + 7) / 2**7)  # one or none of seven
+    assert comparison.mcnemar(first, first)["p"] == 1.0
+    with pytest.raises(InputError, match="expected the same objects"):
+        comparison.mcnemar(first, evaluation.answers(np.array([0, CAR]), np.array([0, CAR])))
+
+
+def test_paired_test_is_students():
+    found = comparison.paired_test([0.1, 0.2, 0.3])
+    assert found["gain"] == pytest.approx(0.2) and found["pairs"] == 3
+    assert found["p"] == pytest.approx(0.0742, abs=1e-4)  # t = 3.464 with two degrees of freedom
+    assert found["low"] == pytest.approx(0.2 - 4.3027 * 0.1 / 3**0.5, abs=1e-4)
+    assert comparison.paired_test([0.1])["p"] is None
+    assert comparison.paired_test([0.1, 0.1])["p"] == 0.0 and comparison.paired_test([0, 0])["p"] == 1.0
+
+
+def test_the_bar_is_not_whoever_says_car_most():
+    def said(recall, noncars):
+        return {"winter_car_recall": recall, "winter_noncar_called_car": noncars}
+
+    valid = {
+        ("object", 811, 0): {"winter": said(0.9, 0.3), "oversampled": said(1.0, 0.6),
+                             "vae_transfer": said(1, 0), "continued": said(1, 0)},
+        ("object", 811, 1): {"winter": said(0.8, 0.3), "oversampled": said(1.0, 0.7)},
+        ("object", 50, 0): {"winter": said(0.5, 0.4), "oversampled": said(0.7, 0.4)},
+    }  # fmt: skip
+    scores = comparison.baseline_scores(valid)
+    assert comparison.bar(scores) == {("object", 50): "oversampled", ("object", 811): "winter"}
+    first = scores[(scores["n_winter"] == 811)].iloc[0]
+    assert (first["arm"], first["seeds"]) == ("winter", 2) and first["score"] == pytest.approx(0.55)
+    assert comparison.bar(comparison.baseline_scores({})) == {}
+
+
+def test_differences_are_paired_by_seed():
+    table = pd.concat([
+        rows("none", [500, 500]), rows("continued", [600, 700]), rows("winter", [900, 950]),
+        rows("winter", [800, 820], n_winter=50), rows("vae_transfer", [850, 950], n_synthetic=100),
+        rows("vae_transfer", [900], n_winter=50, n_synthetic=100),
+    ], ignore_index=True)  # fmt: skip
+    found = comparison.against(table, {("object", 811): "winter", ("object", 50): "winter"})
+    assert tuple(found.columns) == comparison.PAIRED
+    place = found.set_index(["arm", "n_winter", "against"])
+    assert place.loc[("vae_transfer", 811, "continued"), "gain"] == pytest.approx(0.25)
+    assert place.loc[("vae_transfer", 811, "winter"), "gain"] == pytest.approx(-0.025)
+    # the control has no winter crops: its only rows serve at 50 too, for the seeds that are there
+    few = place.loc[("vae_transfer", 50, "continued")]
+    assert few["gain"] == pytest.approx(0.3) and few["pairs"] == 1 and np.isnan(few["p"])
+    assert place.loc[("vae_transfer", 50, "winter"), "gain"] == pytest.approx(0.1)
+    assert place.loc[("winter", 50, "continued"), "gain"] == pytest.approx(0.16)
+    assert not {"none", "continued"} & set(found["arm"])
+    assert len(comparison.against(rows("continued", [1, 2]), {})) == 0
+
+
+def test_the_distance_that_is_closed():
+    table = pd.concat([
+        rows("continued", [600, 700]), rows("winter", [900, 900]), rows("vae_transfer", [800, 850], 811, 100),
+        rows("vae_transfer", [700, 700], 50, 100),
+    ], ignore_index=True)  # fmt: skip
+    (found,) = comparison.closed_distance(table, "vae_transfer").to_dict("records")  # none at 50: no goal
+    assert found["share"] == pytest.approx(0.175 / 0.25) and found["seeds"] == 2
+    assert found["low"] < found["share"] < found["high"] and found["n_winter"] == 811
+    assert not len(comparison.closed_distance(table, "vae_scratch"))
