@@ -18,6 +18,7 @@ from lib.visdrone import CLASSES
 
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
 GREY = "0.45"
+LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
 
 
@@ -258,7 +259,8 @@ def table2(
         ("accuracy", "heldout", "summer accuracy,\nsix classes"),
     ]
     figure, axes = plt.subplots(2, 3, figsize=(11.5, 2.2 + 0.62 * len(arms)), sharey=True)
-    colours = sns.color_palette("colorblind", len(arms))
+    blue, orange = sns.color_palette("colorblind", 2)
+    colours = [GREY if arm in LEVEL else orange if arm in ARMS and ARMS[arm].samples else blue for arm in arms]
     for axis, (metric, protocol, title) in zip(axes.flat, panels, strict=True):
         known = paper.get((metric, protocol)) or paper.get((metric, None)) or (None, None)
         chosen = (summary["metric"] == metric) & (summary["protocol"] == protocol)
@@ -290,7 +292,8 @@ def table2(
     axes[0, 0].set_yticks(range(len(arms)), [ARMS[arm].label if arm in ARMS else arm for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
     figure.suptitle(
-        f"Table 2, split by {split}: {frames}\n(with 95 % intervals; small points: seeds; dashes: the paper)",
+        f"Table 2, split by {split}: {frames}\n"
+        "(95 % intervals; small points: seeds; orange: with a generator; dashes: the paper)",
         fontsize=11,
     )
     return figure
@@ -304,29 +307,28 @@ def curves(
     summary, table: rows where that number varies and all else is equal; the control and the classifier
     before, which it does not concern, are drawn as level lines. panels: metric -> what it is called.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 1.8, 3.2), squeeze=False)
     axes = axes[0]
-    level = {"none": ":", "continued": "--"}
     arms = [arm for arm in ARMS if arm in set(summary["arm"])]
-    colours = dict(zip([a for a in arms if a not in level], sns.color_palette("colorblind"), strict=False))
+    colours = dict(zip([a for a in arms if a not in LEVEL], sns.color_palette("colorblind"), strict=False))
     for axis, (metric, label) in zip(axes, panels.items(), strict=True):
         chosen = summary[(summary["metric"] == metric) & (summary["protocol"] == "heldout")]
         single = table[(table["metric"] == metric) & (table["protocol"] == "heldout")]
         for arm in arms:
             rows = chosen[chosen["arm"] == arm].sort_values(number)
-            if arm in level:
+            if arm in LEVEL:
                 for row in rows.itertuples():
-                    axis.axhline(100 * row.mean, color=GREY, linestyle=level[arm], label=ARMS[arm].label)
+                    axis.axhline(100 * row.mean, color=GREY, linestyle=LEVEL[arm], label=ARMS[arm].label)
                 continue
             own = single[single["arm"] == arm]
             name, colour = ARMS[arm].label, colours[arm]
             axis.plot(rows[number], 100 * rows["mean"], "o-", color=colour, markersize=4, label=name)
             axis.plot(own[number], 100 * own["value"], ".", color=colour, markersize=3, alpha=0.6)
-        ticks = sorted(set(chosen.loc[~chosen["arm"].isin(list(level)), number]))
+        ticks = sorted(set(chosen.loc[~chosen["arm"].isin(list(LEVEL)), number]))
         axis.set_xscale("log")
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=7)
         axis.minorticks_off()
         axis.set(xlabel=NUMBERS[number], ylabel="%", title=label)
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure

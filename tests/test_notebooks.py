@@ -15,7 +15,7 @@ import yaml
 from lib import settings
 
 NAMES = settings.notebook_names()
-NEW_CARS = {"n_synthetic": settings.declared("05_retraining")["n_synthetic"][1]}  # another number: another run
+NEW_CARS = {"n_synthetic": settings.declared("05_retraining")["n_synthetic"][1]}
 SMALL = {  # on top of the tiny profile: nbval compares only what does not depend on the budget
     "01_data_preparation": {"sequences": 7, "n_winter": 24, "n_summer": 24},
     "02_classifier_training": {"candidates": 1, "passes": 0.3},
