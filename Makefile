@@ -21,13 +21,14 @@ export PYTHONPATH := $(CURDIR)
 OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDIR)/.cache/jupyter" \
       IPYTHONDIR="$(CURDIR)/.cache/ipython" XDG_CACHE_HOME="$(CURDIR)/.cache" MPLBACKEND=
 
-.PHONY: help reproduce test lint notebook data publish verify bench lock clean
+.PHONY: help reproduce test lint notebook data publish verify row bench lock clean
 
 help: ## this list
 	@echo "make TARGET [NAME=VALUE ...]"
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo "PROFILE=embedded|visdrone-val|paper  JOBS=all|N  PYTHON=python3"
 	@echo "SEEDS=\"1 2 3\"  SPLITS=\"object sequence\" (empty: the profile's own)"
+	@echo "make row ARM=vae_transfer SEED=0 [SPLIT=sequence] [N_WINTER=50] [N_SYNTHETIC=1000]"
 
 reproduce: .venv/.installed ## the main job: data, training, generation, retraining, tables and figures of PROFILE
 	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
@@ -51,6 +52,10 @@ publish: .venv/.installed ## refresh the committed figures, numbers and notebook
 
 verify: .venv/.installed ## compare the run of PROFILE with the committed numbers
 	@$(OWN) $(VENV) -m lib.verify "$(PROFILE)" $(ARGS)
+
+row: .venv/.installed ## recompute one row from scratch: PROFILE, ARM, SEED, perhaps SPLIT, N_WINTER, N_SYNTHETIC
+	@$(OWN) $(VENV) -m lib.row "$(PROFILE)" "$(ARM)" "$(or $(SEED),0)" $(if $(SPLIT),--split $(SPLIT)) \
+	  $(if $(N_WINTER),--n-winter $(N_WINTER)) $(if $(N_SYNTHETIC),--n-synthetic $(N_SYNTHETIC)) $(ARGS)
 
 bench: .venv/.installed ## speed beside eager PyTorch, Keras and the usual recipe -> figures/bench.json; QUICK=1: shorter
 	@$(MAKE) --no-print-directory .venv-bench/.installed || \

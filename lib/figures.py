@@ -260,7 +260,8 @@ def table2(
     ]
     figure, axes = plt.subplots(2, 3, figsize=(11.5, 2.2 + 0.62 * len(arms)), sharey=True)
     blue, orange = sns.color_palette("colorblind", 2)
-    colours = [GREY if arm in LEVEL else orange if arm in ARMS and ARMS[arm].samples else blue for arm in arms]
+    sampled = [arm in ARMS and ARMS[arm].samples for arm in arms]
+    colours = [GREY if a in LEVEL else orange if s else blue for a, s in zip(arms, sampled, strict=True)]
     for axis, (metric, protocol, title) in zip(axes.flat, panels, strict=True):
         known = paper.get((metric, protocol)) or paper.get((metric, None)) or (None, None)
         chosen = (summary["metric"] == metric) & (summary["protocol"] == protocol)

@@ -86,7 +86,8 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     return both[both["points"] != 0].reset_index(drop=True)
 
 
-def _rows(differences: pd.DataFrame) -> list[list[str]]:
+def differing(differences: pd.DataFrame) -> str:
+    """The rows of `compare_table2` as lines in columns, those beyond their tolerance first."""
     rows = [["", "this run", "committed", "points", "tolerance", ""]]
     for row in differences.sort_values(["beyond", *KEYS], ascending=[False] + [True] * len(KEYS)).to_dict(
         "records"
@@ -95,7 +96,7 @@ def _rows(differences: pd.DataFrame) -> list[list[str]]:
         values = ["–" if pd.isna(row[key]) else f"{100 * row[key]:.2f} %" for key in ("ours", "committed")]
         points = "–" if pd.isna(row["points"]) else f"{row['points']:+.2f}"
         rows.append([name, *values, points, f"{row['tolerance']:g}", "BEYOND" if row["beyond"] else "within"])
-    return rows
+    return aligned(rows)
 
 
 def verify(profile: str) -> tuple[str, bool]:
@@ -132,7 +133,7 @@ def verify(profile: str) -> tuple[str, bool]:
     lines.append(f"Table 2: {compared} measurements, {compared - len(second)} equal, "
                  f"{len(second) - beyond} within tolerance, {beyond} beyond.")  # fmt: skip
     if len(second):
-        lines.append(aligned(_rows(second)))
+        lines.append(differing(second))
     return "\n".join(lines), (not first or not must_agree) and not beyond
 
 

@@ -242,3 +242,20 @@ def test_an_unknown_parameter_stops_before_anything_runs(chain):
     log = (root / "log.txt").read_text(encoding="utf-8", errors="replace")
     assert "05_retraining.yaml:" in log and "unknown parameter 'stepz'" in log
     assert times(root) == before
+
+
+def test_a_row_from_scratch_is_the_published_one(chain):
+    """Whatever the seed's other arms and runs did: the same numbers, from a copy that knows none of them."""
+    a = chain["A"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST_"))}
+    environment |= {"PYTHONPATH": str(a), "JUPYTER_PREFER_ENV_PATH": "1", "MPLBACKEND": ""}
+    for module in ("lib.report", "lib.row"):
+        which = ["vae_transfer", "0"] if module == "lib.row" else []
+        words = [sys.executable, "-m", module, "tiny", *which]
+        done = subprocess.run(words, cwd=a, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        if module == "lib.report":
+            shutil.copytree(a / "runs/tiny/summary", a / "figures/tiny")
+    assert "all must be equal" in done.stdout
+    count = len(pd.read_csv(a / "runs/tiny/row.csv"))
+    assert count >= 20 and f"{count} measurements, {count} equal, 0 within tolerance, 0 beyond" in done.stdout

@@ -1,0 +1,162 @@
+"""Recompute one row of a Table 2 from scratch: `python -m lib.row PROFILE ARM SEED` (make row).
+
+The repository's sources are copied into runs/<profile>/row/, so nothing that was computed before is used;
+there the notebooks run for this one seed and arm (and the control, which the recall at an equal share
+needs), on as many threads as the committed run had. Then every measurement of the arm is compared with
+figures/<profile>/table2.csv, exactly on the same machine, within a tolerance elsewhere (`lib.verify`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from lib import runs, settings, verify
+from lib.arms import ARMS
+from lib.evaluation import BEFORE, CONTROL, read_table2
+from lib.run_names import SPLITS, RunName
+from lib.runs import InputError
+
+SOURCES = ("lib", "notebooks", "params", "figures/benchmarks", "Snakefile")
+
+
+def copy_sources(target: Path) -> Path:
+    """A fresh checkout's sources in `target`, which is emptied first."""
+    shutil.rmtree(target, ignore_errors=True)
+    for name in SOURCES:
+        source = settings.ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        elif source.exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target / name)
+    return target
+
+
+def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
+    """Let the profile of a copied checkout train this arm and nothing that it does not need.
+
+    Returns the names of the runs to be made: the variant's too, if `run` is one.
+    """
+    folder = checkout / "params" / profile
+    folder.mkdir(exist_ok=True)
+    own = run.numbers()
+    wanted = {
+        "03_vae_transfer": {"starts": ["transferred"] + (["scratch"] if arm == "vae_scratch" else [])},
+        "05_retraining": {"arms": [CONTROL] + ([arm] if arm not in (CONTROL, BEFORE) and not own else [])},
+    }
+    if arm != "vae_selected":
+        wanted["04_generation"] = {"critic_examples": 0}
+    for notebook, values in wanted.items():
+        file = folder / f"{notebook}.yaml"
+        given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {"profile": profile}
+        file.write_text(yaml.safe_dump(given | values, sort_keys=False), encoding="utf-8")
+    plan: dict = {run.split: [run.seed]}
+    if own:
+        more = dict(settings.variants(profile).get(run, {}))
+        more |= {name: values[name] for values in wanted.values() for name in values if name in more}
+        numbers = {name: [value] for name, value in own.items()}
+        plan["variants"] = [more | numbers | {run.split: [run.seed], "arms": [arm]}]
+    (folder / "profile.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    return [str(RunName(run.split, run.seed)), *([str(run)] if own else [])]
+
+
+def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]:
+    """The committed measurements of an arm in a run, and what they are from (provenance.json).
+
+    Raises InputError where the committed table has none.
+    """
+    folder = settings.ROOT / "figures" / profile
+    for name in ("table2.csv", "provenance.json"):
+        runs.require(folder / name, f"make publish PROFILE={profile}")
+    table = read_table2(folder / "table2.csv")
+    chosen = (table["arm"] == arm) & (table["seed"] == run.seed) & (table["split"] == run.split)
+    for name, value in run.numbers().items():
+        chosen &= table[name] == value
+    rows = table[chosen]
+    if not len(rows):
+        there = sorted(set(table.loc[table["arm"] == arm, "seed"]))
+        expected = f"one of its rows; of this arm it has seeds {there}" if there else "an arm that it has"
+        raise InputError(folder / "table2.csv", f"no row of {arm} in {run}", expected)
+    if not run.numbers():  # of the numbers of its Table 2, not of a variant
+        rows = rows[rows["n_winter"] == rows["n_winter"].max()]
+        base = settings.values(profile, "05_retraining")["n_synthetic"]
+        rows = rows[rows["n_synthetic"].isin([0, base])]
+    return rows.reset_index(drop=True), runs.read_json(folder / "provenance.json")
+
+
+def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.DataFrame, dict]:
+    """Run the notebooks in a fresh copy: the arm's measurements, and what they are from.
+
+    Raises InputError if a notebook fails. The measurements are also written to runs/<profile>/row.csv.
+    """
+    checkout = copy_sources(settings.ROOT / "runs" / profile / "row")
+    names = restrict(checkout, profile, arm, run)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
+    environment |= {"PYTHONPATH": str(checkout)}
+    config = [f"profile={profile}", f"seeds={run.seed}", f"splits={run.split}"]
+    cores = threads * len(names)  # the workflow divides its cores among its runs
+    words = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--quiet", "host", "progress", "rules"]
+    words += ["--nolock", "--rerun-triggers", "mtime", "--config", *config]
+    report = [sys.executable, "-m", "lib.report", profile]  # writes provenance.json
+    quiet = {"stdout": subprocess.DEVNULL}
+    for command, how in ((words, {}), (report, quiet)):
+        if subprocess.run(command, cwd=checkout, env=environment, **how).returncode:
+            raise InputError(checkout, "notebooks that failed", "a run to its end; see the lines above")
+    summary = checkout / "runs" / profile / "summary"
+    table = read_table2(summary / "table2.csv")
+    rows = table[table["arm"] == arm]
+    for name, value in run.numbers().items():
+        rows = rows[rows[name] == value]
+    runs.write_table(settings.ROOT / "runs" / profile / "row.csv", rows)
+    return rows.reset_index(drop=True), runs.read_json(summary / "provenance.json")
+
+
+def compare(ours: pd.DataFrame, committed: pd.DataFrame, reasons: list[str]) -> tuple[str, bool]:
+    """What differs, as text, and whether all of it is within tolerance; `reasons`: why it may differ."""
+    found = verify.compare_table2(ours, committed, same_machine=not reasons)
+    lines = ["Another machine or other versions, so there is a tolerance:", *(f"  {r}" for r in reasons)]
+    lines = lines if reasons else ["The machine and versions of the committed numbers: all must be equal."]
+    compared, beyond = found.attrs["compared"], int(found["beyond"].sum())
+    lines.append(f"{compared} measurements, {compared - len(found)} equal, "
+                 f"{len(found) - beyond} within tolerance, {beyond} beyond.")  # fmt: skip
+    if len(found):
+        lines.append(verify.differing(found))
+    return "\n".join(lines), not beyond
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: equal or within tolerance; 1: not; 2: bad input, said in one line."""
+    parser = argparse.ArgumentParser(prog="python -m lib.row", description=__doc__.splitlines()[0])
+    parser.add_argument("profile")
+    parser.add_argument("arm", help=", ".join(ARMS))
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0])
+    parser.add_argument("--n-winter", type=int, help="of a variant, else as in the profile")
+    parser.add_argument("--n-synthetic", type=int, help="of a variant, else as in the profile")
+    given = parser.parse_args(arguments)
+    run = RunName(given.split, given.seed, given.n_winter, given.n_synthetic)
+    try:
+        settings.check_profile(given.profile)
+        if given.arm not in ARMS:
+            raise InputError("ARM", repr(given.arm), f"one of {', '.join(ARMS)}")
+        rows, origin = published(given.profile, given.arm, run)
+        ours, here = recompute(given.profile, given.arm, run, origin["path"]["threads"])
+        other = verify.other_data(here, origin)
+        text, good = compare(ours, rows, verify.other_machine(here, origin) + ([other] if other else []))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(text)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
