@@ -21,7 +21,7 @@ export PYTHONPATH := $(CURDIR)
 OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDIR)/.cache/jupyter" \
       IPYTHONDIR="$(CURDIR)/.cache/ipython" XDG_CACHE_HOME="$(CURDIR)/.cache" MPLBACKEND=
 
-.PHONY: help reproduce test lint notebook data publish verify row bench lock clean
+.PHONY: help reproduce improve test lint notebook data publish verify row bench lock clean
 
 help: ## this list
 	@echo "make TARGET [NAME=VALUE ...]"
@@ -34,6 +34,10 @@ reproduce: .venv/.installed ## the main job: data, training, generation, retrain
 	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
 	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
 	@$(OWN) $(VENV) -m lib.report "$(PROFILE)"
+
+improve: .venv/.installed ## the automatic loop: weak classes of PROFILE found, new images made, kept if better (notebook 08)
+	@$(OWN) $(VENV) -m snakemake improve --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
+	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
 
 test: lint ## lint and all tests
 	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

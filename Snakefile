@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 from lib import dependencies, stages
-from lib.run_names import OUTPUTS, parse_run
+from lib.run_names import OPTIONAL, OUTPUTS, parse_run
 from lib.runs import InputError
 
 try:
@@ -72,7 +72,7 @@ TARGETS = [
     path
     for run in RUNS
     for notebook in OUTPUTS
-    if parse_run(run).repeats(notebook)
+    if notebook not in OPTIONAL and parse_run(run).repeats(notebook)
     for path in made(notebook, run)
 ]
 
@@ -115,6 +115,11 @@ rule evaluation:
         runs=RUNS,
     shell:
         STAGE
+
+
+rule improve:  # the optional notebooks, of every run but variants
+    input:
+        [path for run in RUNS for notebook in OPTIONAL for path in made(notebook, run) if not parse_run(run).numbers()],
 
 
 rule all:

@@ -25,6 +25,10 @@ READS = {  # the notebooks whose files a notebook reads; one that is not here re
     "03_vae_transfer": (DATA, "02_classifier_training"),
     "04_generation": (DATA, "02_classifier_training", "03_vae_transfer"),
     "05_retraining": (DATA, "02_classifier_training", "03_vae_transfer", "04_generation"),
+    "08_weak_classes": (DATA, "02_classifier_training"),
+}
+USES = {  # notebooks whose parameters another one takes
+    "08_weak_classes": ("03_vae_transfer", "04_generation", "05_retraining"),
 }
 
 
@@ -113,6 +117,7 @@ def states(profile: str, run_names: list[str], run: RunName | None = None) -> di
         found[notebook] = {
             **_code(notebook),
             "parameters": settings.values(profile, notebook, run),
+            "uses": {name: settings.values(profile, name, run) for name in USES.get(notebook, ())},
             "runs": run_names if is_summary(notebook) else [],
             "reads": {
                 name: _digest(json.dumps(found[name], sort_keys=True))

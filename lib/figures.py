@@ -333,3 +333,43 @@ def curves(
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def latent_search(searches: dict[str, list[dict]], chosen: dict[str, int]) -> Figure:
+    """Held-out ELBO and active units against the latent dimension, a line a member; the choice is ringed."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 2.8))
+    panels = (("elbo", "held-out ELBO, nats"), ("active_units", "dimensions in use"))
+    for (name, rows), colour in zip(searches.items(), sns.color_palette("colorblind"), strict=False):
+        table = pd.DataFrame(rows)
+        best = table[table["latent_dim"] == chosen[name]]
+        for axis, (column, label) in zip(axes, panels, strict=True):
+            axis.plot(table["latent_dim"], table[column], "o-", color=colour, markersize=4, label=name)
+            axis.plot(best["latent_dim"], best[column], "o", color=colour, markersize=10, fillstyle="none")
+            axis.set(xlabel="latent dimensions", ylabel=label, xticks=table["latent_dim"])
+    axes[0].legend(fontsize=7)
+    figure.suptitle("The latent dimension that each member chose, after a short training", fontsize=11)
+    return figure
+
+
+def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str, str]) -> Figure:
+    """Recall of each class before and after, an arrow a class, in each domain; weak classes in bold.
+
+    before, after: {domain: {class: {recall, n}}}; titles: domain -> what it is.
+    """
+    figure, axes = plt.subplots(1, len(titles), figsize=(10, 3), sharey=True)
+    for axis, (domain, title) in zip(axes, titles.items(), strict=True):
+        for k, name in enumerate(CLASSES):
+            if name not in before[domain]:
+                continue
+            old, new = (100 * found[domain][name]["recall"] for found in (before, after))
+            colour = PALETTE[name]
+            axis.plot([old], [k], "o", color=colour, markersize=5, fillstyle="none")
+            axis.annotate("", (new, k), (old, k), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.6})
+            axis.annotate(f"{new - old:+.1f}", (max(old, new), k), xytext=(6, 0), textcoords="offset points",
+                          fontsize=8, va="center")  # fmt: skip
+        axis.set(title=title, xlabel="recall, %", xlim=(-2, 112), xticks=range(0, 101, 20))
+    axes[0].set_yticks(range(len(CLASSES)), CLASSES)
+    for label in axes[0].get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() in weak else "normal")
+    axes[0].set_ylim(len(CLASSES) - 0.5, -0.5)
+    return figure

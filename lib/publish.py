@@ -21,6 +21,7 @@ import nbformat
 from lib import claims, runs, settings
 from lib.evaluation import SIMULATED
 from lib.report import need, profile_folder
+from lib.run_names import OPTIONAL
 from lib.runs import InputError
 
 EMBEDDED = "embedded"  # the profile of the notebooks' defaults, whose outputs they are committed with
@@ -178,12 +179,14 @@ def clean_notebook(source: Path, executed: Path) -> str:
 
 
 def clean_notebooks(profile: str) -> dict[Path, str]:
-    """Each notebook of the repository -> its new text."""
+    """Each notebook of the repository -> its new text; an optional one that was not run stays as it is."""
     first = need(profile, "summary/evaluation.json")["runs"][0]
     texts = {}
     for name in settings.notebook_names():
         places = [profile_folder(profile) / run / "notebooks" / f"{name}.ipynb" for run in (first, "summary")]
         place = next((path for path in places if path.exists()), places[0])
+        if name in OPTIONAL and not place.exists():
+            continue
         runs.require(place, f"make reproduce PROFILE={profile}")
         texts[settings.NOTEBOOKS / f"{name}.ipynb"] = clean_notebook(
             settings.NOTEBOOKS / f"{name}.ipynb", place

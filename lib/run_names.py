@@ -25,7 +25,9 @@ OUTPUTS = {  # what each notebook leaves in a run's folder, figures aside; * sta
     "04_generation": ("synthetic_*.npy", "intactness*.npy", "recoloured.npy", "recoloured_labels.npy",
                       "judge.safetensors", "metrics/generation.json"),
     "05_retraining": ("classifier_*.safetensors", "answers/*.npz", "metrics/retraining.json"),
+    "08_weak_classes": ("weak_classes.safetensors", "metrics/weak_classes.json"),
 }  # fmt: skip
+OPTIONAL = ("08_weak_classes",)  # not part of the main job: `make improve`
 
 
 class RunName(NamedTuple):

@@ -19,6 +19,7 @@ from lib.acceleration import ComputePath
 from lib.crop_store import CropStore
 from lib.division import Division
 from lib.training import answer
+from lib.visdrone import CAR, CLASSES
 
 SUMMER = {"test": "summer", "valid": "valid_summer"}
 PROTOCOLS = {"paper": "winter_paper", "heldout": "winter_heldout"}
@@ -69,6 +70,40 @@ def winter_cars(
 def summer_cars(store: CropStore, division: Division) -> ImageSet:
     """S, the VisDrone cars that train the autoencoder beside W (CSCDroneCL)."""
     return _take(store, division.summer, winter=False)
+
+
+def domains(sets: dict[str, ImageSet], part: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both domains of the "test" or "valid" part, all six classes: {"source", "target"} -> images, labels."""
+    cars, noncars = {
+        "test": ("winter_heldout", "winter_noncars"),
+        "valid": ("valid_winter_cars", "valid_winter_noncars"),
+    }[part]
+    summer, winter = sets[SUMMER[part]], (sets[cars], sets[noncars])
+    return {
+        "source": (summer.images, summer.labels),
+        "target": tuple(np.concatenate([getattr(s, name) for s in winter]) for name in ("images", "labels")),
+    }
+
+
+def target_crops(
+    store: CropStore, division: Division, own: CropStore | None, per_class: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Winter crops that a training may use, at most `per_class` of each class: images and labels.
+
+    Cars are the first of W. The other classes are training-part crops of group A under simulated snow, so
+    none is from where the held-out winter crops are; a user's own winter pictures give their cars alone.
+    """
+    parts = [winter_cars(store, division, own)]
+    parts = [ImageSet(*(values[:per_class] for values in (p.images, p.labels, p.sequences))) for p in parts]
+    if own is None:
+        labels = store.table["label"].to_numpy()
+        free = (division.part == 0) & (division.group == 0)
+        for label in range(len(CLASSES)):
+            rows = np.flatnonzero(free & (labels == label))
+            if label != CAR and len(rows):
+                order = np.random.default_rng([len(rows), label]).permutation(rows)
+                parts.append(_take(store, order[:per_class], winter=True))
+    return np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts])
 
 
 def seen_by_autoencoder(winter: ImageSet, summer: ImageSet) -> np.ndarray:

@@ -20,9 +20,12 @@ import pytest
 import torch
 import yaml
 
+from lib.run_names import OPTIONAL
+
 ROOT = Path(__file__).parent.parent
 SOURCES = ("lib", "notebooks", "params", "figures/benchmarks", "Snakefile")
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = [name for name in NOTEBOOKS if name not in OPTIONAL]
 LIMIT = 1200  # seconds that a busy machine may take for one call
 PLAIN = {"compiler": "off", "precision": "float32"}  # fastest for so little work
 TINY = {  # smaller still than the tiny profile

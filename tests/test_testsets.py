@@ -213,3 +213,29 @@ def test_an_empty_test_set_is_named_and_an_empty_validation_set_is_left_out(tmp_
     with pytest.raises(InputError, match="winter_heldout"):
         testsets.write_answers(tmp_path / "b.npz", model, {"winter_heldout": none}, path)
     assert not (tmp_path / "b.npz").exists()
+
+
+def test_both_domains_hold_all_classes(store, division):
+    sets = testsets.test_sets(store, division)
+    for part, names in (("test", ("summer", "winter_heldout", "winter_noncars")),
+                        ("valid", ("valid_summer", "valid_winter_cars", "valid_winter_noncars"))):  # fmt: skip
+        found = testsets.domains(sets, part)
+        assert list(found) == ["source", "target"]
+        assert np.array_equal(found["source"][0], sets[names[0]].images)
+        for place, field in enumerate(("images", "labels")):
+            both = np.concatenate([getattr(sets[name], field) for name in names[1:]])
+            assert np.array_equal(found["target"][place], both)
+
+
+def test_target_crops_are_winter_and_from_the_training_part_of_group_a(store, division):
+    division.group[60:] = 1
+    images, labels = testsets.target_crops(store, division, None, 3)
+    rows = 200 - images[:, 0, 0, 0].astype(int)  # winter's grey says which crop it is
+    assert rows[:3].tolist() == [91, 3, 55] and (labels[:3] == CAR).all()  # the first of W
+    assert np.array_equal(labels, store.table["label"].to_numpy()[rows]) and len(set(rows)) == len(rows)
+    assert (division.part[rows[3:]] == 0).all() and (division.group[rows[3:]] == 0).all()
+    there = store.table["label"].to_numpy()[(division.part == 0) & (division.group == 0)]
+    assert np.bincount(labels).max() == 3 and set(labels) == {CAR, *there}
+    assert np.array_equal(testsets.target_crops(store, division, None, 3)[0], images)
+    own = testsets.target_crops(store, division, store, 2)  # the user's winter: cars alone
+    assert own[1].tolist() == [CAR, CAR] and own[0][:, 0, 0, 0].tolist() == [91, 3]

@@ -1,0 +1,166 @@
+"""The automatic loop: which classes are weak, what is kept, what is given back; the ensemble behind it."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import ensemble, weak_classes
+from lib.acceleration import choose_path
+from lib.autoencoding import Objective
+from lib.batches import Schedule
+from lib.models import build_classifier
+from lib.runs import InputError
+from lib.visdrone import CLASSES
+from lib.weak_classes import Rule
+
+RULE = Rule(gap=0.1, tolerance=0.02, fewest=20)
+
+
+def part(domain, n=50):
+    """`n` images of each class that say what they are: class, domain and number in three pixels."""
+    images = np.zeros((n * len(CLASSES), 32, 32, 3), np.uint8)
+    labels = np.repeat(np.arange(len(CLASSES)), n)
+    images[:, 0, 0] = np.stack([labels, np.full(len(labels), domain), np.tile(np.arange(n), len(CLASSES))], 1)
+    return images, labels
+
+
+VALID = {"source": part(0), "target": part(1)}
+
+
+def predictor(mistakes):
+    """Answers that are wrong for the first k images of a class in a domain: {(class, domain): k}."""
+
+    def predict(images):
+        label, domain, number = images[:, 0, 0].astype(int).T
+        wrong = np.array([n < mistakes.get((c, d), 0) for c, d, n in zip(label, domain, number, strict=True)])
+        return np.where(wrong, (label + 1) % len(CLASSES), label)
+
+    return predict
+
+
+def nothing(classes, count):
+    return np.empty((0, 32, 32, 3), np.uint8), np.empty(0, int)
+
+
+def test_recalls_by_class_and_domain():
+    found = weak_classes.recalls(predictor({(1, 1): 20, (3, 0): 5}), VALID)
+    assert found["target"]["car"]["recall"] == 0.6 and found["source"]["car"]["recall"] == 1.0
+    assert found["source"][CLASSES[3]]["recall"] == 0.9 and found["target"]["car"]["n"] == 50
+    assert found["target"]["car"]["low"] < 0.6 < found["target"]["car"]["high"]
+    few = {"source": part(0), "target": tuple(x[:50] for x in part(1))}
+    assert list(weak_classes.recalls(predictor({}), few)["target"]) == [CLASSES[0]]
+
+
+def test_weak_are_those_that_lose_more_than_the_gap_the_worst_first():
+    mistakes = {(1, 1): 10, (4, 1): 30, (5, 1): 5, (2, 0): 30, (2, 1): 30}
+    found = weak_classes.recalls(predictor(mistakes), VALID)
+    assert weak_classes.weak_classes(found, RULE) == [CLASSES[4], CLASSES[1]]  # 5: just the gap; 2: always
+    few = {"source": VALID["source"], "target": part(1, n=19)}
+    assert weak_classes.weak_classes(weak_classes.recalls(predictor({(1, 1): 19}), few), RULE) == []
+
+
+def test_the_first_dose_that_hurts_nobody_is_kept():
+    made, started = [], predictor({(1, 1): 20})
+    after = {100: {(1, 1): 0, (5, 0): 2}, 50: {(1, 1): 10, (5, 0): 1}, 25: {(1, 1): 15}}  # 2 of 50: too many
+
+    def make(classes, count):
+        made.append((classes, count))
+        return nothing(classes, count)
+
+    report = weak_classes.improve(started, VALID, make, lambda new: predictor(after[made[-1][1]]),
+                                  [100, 50, 25], RULE)  # fmt: skip
+    assert made == [(["car"], 100), (["car"], 50)]
+    assert report["weak"] == ["car"] and report["accepted"] == 50
+    first, second = report["tries"]
+    assert not first["accepted"] and first["gain"] == pytest.approx(0.4)
+    (lost,) = first["losses"]
+    assert (lost["domain"], lost["class"]) == ("source", CLASSES[5])
+    assert lost["change"] == pytest.approx(-0.04)
+    assert second["accepted"] and second["gain"] == pytest.approx(0.2) and second["losses"] == []
+
+
+@pytest.mark.parametrize("after, why", [
+    ({(1, 1): 20}, "nothing gained"), ({(1, 1): 25}, "worse"),
+    ({(1, 1): 0, (0, 1): 2}, "another class in winter"),
+    ({(1, 1): 0, (1, 0): 2}, "the weak class itself in summer"),
+])  # fmt: skip
+def test_what_is_not_better_is_not_kept(after, why):
+    before = predictor({(1, 1): 20})
+    report = weak_classes.improve(before, VALID, nothing, lambda new: predictor(after), [9], RULE)
+    assert report["accepted"] is None and len(report["tries"]) == 1, why
+
+
+def test_without_a_weak_class_nothing_is_made():
+    def fail(*_):
+        raise AssertionError("nothing is weak")
+
+    report = weak_classes.improve(predictor({}), VALID, fail, fail, [10], RULE)
+    assert (report["weak"], report["tries"], report["accepted"]) == ([], [], None)
+
+
+def test_bad_input_of_the_loop():
+    for doses in ([], [10, 0]):
+        with pytest.raises(InputError, match="^doses: found "):
+            weak_classes.improve(predictor({}), VALID, nothing, nothing, doses, RULE)
+    with pytest.raises(InputError, match="^validation parts: found source, expected source and target"):
+        weak_classes.improve(predictor({}), {"source": VALID["source"]}, nothing, nothing, [1], RULE)
+
+
+@pytest.fixture(scope="module")
+def members():
+    """Two members, one of two classes, trained for a few steps of the smallest template."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([1, 4, 5], 12)
+    target, source, heldout = ((random.integers(0, 256, (36, 32, 32, 3), np.uint8), labels) for _ in range(3))
+    numbers = {"groups": 4, "width": 8, "compression": 0.8}
+    torch.manual_seed(0)
+    recipe = ensemble.Recipe(Schedule(3, 8, 1e-3, 1), 2, [8, 4, 8], Objective(), numbers)
+    path = choose_path("cpu", "float32", "contiguous", "off")
+    given = (target, source, heldout, build_classifier(**numbers), recipe, path)
+    return ensemble.train_ensemble([["car"], ["truck", "pedestrian"]], *given), given
+
+
+def test_members_choose_their_latent_dimension(members):
+    found, _ = members
+    assert [m.classes for m in found] == [("car",), ("truck", "pedestrian")]
+    for member in found:
+        assert [row["latent_dim"] for row in member.search] == [4, 8]
+        best = max(member.search, key=lambda row: row["elbo"])
+        assert member.latent_dim == best["latent_dim"] == member.vae.encoder.mu.out_features
+        assert set(member.heldout) == set(ensemble.SHOWN)
+    assert [len(m.images) for m in found] == [12, 24]
+
+
+def test_draws_in_stated_proportions(members):
+    found, (*_, path) = members
+    how = {"latent": "posterior", "spread": 1.0, "residual": 1.0}
+    images, labels = ensemble.draw(found, 12, path, seed=3, **how)
+    assert images.shape == (12, 32, 32, 3) and np.bincount(labels, minlength=6).tolist() == [0, 4, 0, 0, 4, 4]
+    again, _ = ensemble.draw(found, 12, path, seed=3, **how)
+    assert np.array_equal(images, again)
+    _, labels = ensemble.draw(found, 10, path, proportions={"car": 3, "truck": 2, "pedestrian": 0}, **how)
+    assert np.bincount(labels, minlength=6).tolist() == [0, 6, 0, 0, 0, 4]
+    # around images of its own class: with no spread and all of the residual they are those images
+    images, _ = ensemble.draw(found, 12, path, proportions={"car": 1, "truck": 0, "pedestrian": 0},
+                              latent="posterior", spread=0.0, residual=1.0)  # fmt: skip
+    real = found[0].images.reshape(12, -1).astype(int)
+    nearest = np.abs(images.reshape(12, -1).astype(int)[:, None] - real[None]).max(2).min(1)
+    assert (nearest <= 1).all()
+
+
+@pytest.mark.parametrize("shares", [{"car": 1}, {"car": 0, "truck": 0, "pedestrian": 0},
+                                    {"car": 1, "truck": -1, "pedestrian": 1}])  # fmt: skip
+def test_proportions_that_cannot_be(members, shares):
+    found, (*_, path) = members
+    with pytest.raises(InputError, match="^proportions: found "):
+        ensemble.draw(found, 4, path, proportions=shares, latent="posterior", spread=1.0)
+
+
+@pytest.mark.parametrize("groups, message", [
+    ([["lorry"]], "groups: found class 'lorry', expected one of"), ([["car"], ["car"]], "each class once"),
+    ([], "none empty"), ([["car"], []], "none empty"),
+    ([["bus"]], "target images of bus: found 0, expected at least 8"),
+])  # fmt: skip
+def test_groups_that_cannot_be(members, groups, message):
+    with pytest.raises(InputError, match=message):
+        ensemble.train_ensemble(groups, *members[1])
