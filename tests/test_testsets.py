@@ -217,8 +217,9 @@ def test_an_empty_test_set_is_named_and_an_empty_validation_set_is_left_out(tmp_
 
 def test_both_domains_hold_all_classes(store, division):
     sets = testsets.test_sets(store, division)
-    for part, names in (("test", ("summer", "winter_heldout", "winter_noncars")),
-                        ("valid", ("valid_summer", "valid_winter_cars", "valid_winter_noncars"))):  # fmt: skip
+    parts = {"test": ("summer", "winter_heldout", "winter_noncars"),
+             "valid": ("valid_summer", "valid_winter_cars", "valid_winter_noncars")}  # fmt: skip
+    for part, names in parts.items():
         found = testsets.domains(sets, part)
         assert list(found) == ["source", "target"]
         assert np.array_equal(found["source"][0], sets[names[0]].images)
