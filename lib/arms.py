@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from lib.runs import InputError
@@ -80,19 +80,28 @@ def check_arms(
     names: Sequence[str],
     where: str | os.PathLike = "notebook 05",
     line: int | None = None,
-    control: bool = True,
+    numbers: Collection[str] = (),
 ) -> list[str]:
     """The arms that a profile retrains, in the order of Table 2.
 
     Raises InputError for an unknown arm, one named twice, and where the control is missing:
-    nothing else tells what new pictures did from what more steps do. `control=False`: for a variant,
-    which is compared with the control of the run that it starts from.
+    nothing else tells what new pictures did from what more steps do. `numbers`: those of a variant
+    (`lib.run_names`), which has only the arms that they concern and is compared with the control of
+    the run that it starts from; InputError if none is left.
     """
     known = [name for name in ARMS if name != "none"]
     for name in names:
         if name not in known:
             raise InputError(where, f"arm {name!r}", f"one of {', '.join(known)}", line)
-    if len(set(names)) < len(names) or not names or (control and "continued" not in names):
+    if len(set(names)) < len(names) or (not numbers and "continued" not in names):
         found = f"arms {', '.join(names) or 'without a name'}"
         raise InputError(where, found, "each arm once, and continued, the control", line)
-    return [name for name in known if name in names]
+    chosen = [name for name in known if name in names]
+    if numbers:
+        chosen = [name for name in chosen if name != "continued"]
+    if "n_synthetic" in numbers:
+        chosen = [name for name in chosen if ARMS[name].samples]
+    if not chosen:
+        found = f"arms {', '.join(names) or 'without a name'}"
+        raise InputError(where, found, f"one at least that {' and '.join(numbers)} concerns", line)
+    return chosen

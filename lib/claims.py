@@ -125,7 +125,7 @@ def profile_tables(folder: Path) -> list[str]:
     arms = arms_of(summary)
     tables = []
     for setting in table2_settings(summary):
-        seeds = seeds_text(summary, setting[0])
+        seeds = seeds_text(summary, setting)
         title = (f"**Profile `{profile}`, split by {setting[0]}: {frames}; {winter}; percent, {seeds}; "
                  f"`{command}`, {minutes} on {machine} for all of its runs**")  # fmt: skip
         head = ["measure", "paper", *(ARMS[arm].label if arm in ARMS else arm for arm in arms)]

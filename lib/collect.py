@@ -91,7 +91,11 @@ def same_objects(profile: str, names: list[str], bars: dict[tuple[str, int], str
         made = runs.read_json(run.need("metrics/retraining.json"))
         read = {arm: read_answers(run.need(f"answers/{arm}.npz")) for arm in made["arms"]}
         read["continued"] = read_answers(run.need("answers/continued.npz", without=True))
-        for other in dict.fromkeys(("continued", bars.get((run.split, made["n_winter"])))):
+        best = bars.get((run.split, made["n_winter"]))
+        if best and best not in read:  # a run with other numbers of new cars: the same objects
+            alike = Run.named(profile, run.name._replace(n_synthetic=None), NOTEBOOK)
+            read[best] = read_answers(alike.need(f"answers/{best}.npz"))
+        for other in dict.fromkeys(("continued", best)):
             for arm in made["arms"]:
                 if other not in read or arm in (other, "continued"):
                     continue

@@ -82,7 +82,8 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
 
     table: tidy rows (`evaluation.COLUMNS`); bars: of `bar`. Columns: split, protocol, n_winter,
     n_synthetic, winter, metric, arm, against, gain, low, high, p, pairs. The control needs no winter crops:
-    its rows of the profile's own number serve for every other.
+    its rows of the profile's own number serve for every other, but for protocol `paper`, where fewer winter
+    crops are other test objects.
     """
     values: dict[tuple, dict[int, dict[int, float]]] = {}  # ..., arm -> n_winter -> seed -> value
     for row in table.to_dict("records"):
@@ -95,8 +96,9 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
                 if other is None or arm in (other, BEFORE, CONTROL):
                     continue
                 numbers = values.get((split, protocol, winter, metric, other, 0), {})
-                only = next(iter(numbers.values()), {}) if other == CONTROL else {}
-                theirs = numbers.get(n_winter, only)
+                theirs = numbers.get(n_winter, {})
+                if other == CONTROL and not theirs and protocol != "paper":  # there W itself is asked
+                    theirs = next(iter(numbers.values()), {})
                 gains = [own[seed] - theirs[seed] for seed in sorted(own.keys() & theirs.keys())]
                 if gains:
                     rows.append({"split": split, "protocol": protocol, "n_winter": n_winter,
@@ -108,11 +110,12 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
 def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> pd.DataFrame:
     """The share of the distance from the control's winter-car recall to `towards`'s that an arm closes.
 
-    One row for each split, protocol, n_winter and n_synthetic: share of the mean distances, with its
+    The held-out protocol, as the other one asks about other objects where there are fewer winter crops.
+    One row for each split, n_winter and n_synthetic: share of the mean distances, with its
     interval over seeds (`ratio_over_seeds`); None where the distance is not above 0, or for one seed.
     """
-    recall = table[table["metric"] == "winter_car_recall"]
-    where, numbers = ["split", "protocol", "seed"], ["split", "protocol", "n_winter", "n_synthetic"]
+    recall = table[(table["metric"] == "winter_car_recall") & (table["protocol"] == "heldout")]
+    where, numbers = ["split", "seed"], ["split", "n_winter", "n_synthetic"]
     control = recall[recall["arm"] == CONTROL].set_index(where)["value"].rename("control")
     goal = recall[recall["arm"] == towards].set_index([*where, "n_winter"])["value"].rename("goal")
     own = recall[recall["arm"] == arm].join(control, on=where).join(goal, on=[*where, "n_winter"])
@@ -123,4 +126,4 @@ def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> p
         for name, value in zip(("share", "low", "high"), found, strict=True):
             row[name] = None if np.isnan(value) else value
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*numbers, "arm", "towards", "seeds", "share", "low", "high"])

@@ -123,11 +123,17 @@ def _frames(table: pd.DataFrame, image_path: Callable[[str, str], Path]) -> Iter
         return
     columns = [table[name].to_numpy() for name in ("line", "x", "y", "width", "height", "label")]
     sets, names = table["set"].to_numpy(object), table["frame"].to_numpy(object)
-    changes = np.flatnonzero((sets[1:] != sets[:-1]) | (names[1:] != names[:-1])) + 1
+    changes = _changes(table)
     for start, stop in zip([0, *changes], [*changes, len(table)], strict=True):
         path = Path(image_path(sets[start], names[start]))
         rows = np.column_stack([column[start:stop] for column in columns])  # never a copy of the whole table
         yield _Frame(path, sets[start], names[start], rows)
+
+
+def _changes(table: pd.DataFrame) -> np.ndarray:
+    """Rows with which another frame begins, without the first."""
+    sets, names = table["set"].to_numpy(object), table["frame"].to_numpy(object)
+    return np.flatnonzero((sets[1:] != sets[:-1]) | (names[1:] != names[:-1])) + 1
 
 
 def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
@@ -241,7 +247,7 @@ def cut_boxes(
         _write_store(table, image_path, folder, size, snow, snow_seed, workers)
         write_json(folder / "store.json", {**(info or {}), **parameters, "version": VERSION,
                                            "crops": len(table), "fingerprint": mark})
-        return open_store_unlocked(folder)
+        return open_store_unlocked(folder, table)  # read again it would be in memory twice
 
 
 def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> None:
@@ -250,7 +256,7 @@ def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> N
     workers = workers or os.cpu_count() or 1
     names = ["crops.npy"] + (["winter.npy"] if snow else [])
     task = functools.partial(_cut_frame, size=size, snow=snow, snow_seed=snow_seed)
-    total = len(table[["set", "frame"]].drop_duplicates())
+    total = len(_changes(table)) + min(1, len(table))
     with contextlib.ExitStack() as stack:
         targets = [stack.enter_context(atomic_path(folder / name)) for name in names]
         # Written in order rather than through a memory map, where a full disk would kill the process.

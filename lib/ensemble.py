@@ -59,6 +59,12 @@ def check_groups(groups: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     return found
 
 
+def able(target: np.ndarray, heldout: np.ndarray) -> list[str]:
+    """Classes with enough labels among target images and one among held-out ones to train a member for."""
+    counts = [np.bincount(labels, minlength=len(CLASSES)) for labels in (target, heldout)]
+    return [name for k, name in enumerate(CLASSES) if counts[0][k] >= FEWEST and counts[1][k] >= 1]
+
+
 def _trained(classifier, images, heldout, recipe, latent_dim, steps, path, title) -> tuple[VAE, dict]:
     torch.manual_seed(recipe.schedule.seed)
     vae = build_vae(**recipe.numbers, latent_dim=latent_dim)

@@ -262,9 +262,13 @@ def _per_seed(table: pd.DataFrame, arm: str) -> dict[tuple, dict[int, float]]:
     return found
 
 
-def _partner(values: dict[int, float], n_winter: int) -> float | None:
-    """The baseline's value at the same n_winter, or its only one (a baseline needs no winter crops)."""
-    return values.get(n_winter, next(iter(values.values())) if len(values) == 1 else None)
+def _partner(values: dict[int, float], n_winter: int, protocol: str) -> float | None:
+    """The baseline's value at the same n_winter, or its only one, as a baseline needs no winter crops.
+
+    Not under protocol `paper`: there fewer winter crops are other test objects.
+    """
+    alone = len(values) == 1 and protocol != "paper"
+    return values.get(n_winter, next(iter(values.values())) if alone else None)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
@@ -290,7 +294,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         for name, baseline in baselines.items():
             own, other = [], []
             for seed, value in zip(group["seed"], group["value"], strict=True):
-                partner = _partner(baseline.get((protocol, split, winter, metric, seed), {}), n_winter)
+                there = baseline.get((protocol, split, winter, metric, seed), {})
+                partner = _partner(there, n_winter, protocol)
                 if partner is not None:
                     own.append(value)
                     other.append(partner)

@@ -23,6 +23,7 @@ from lib.arms import ARMS
 from lib.evaluation import BEFORE, CONTROL, read_table2
 from lib.run_names import SPLITS, RunName
 from lib.runs import InputError
+from lib.visdrone import data_folder
 
 SOURCES = ("lib", "notebooks", "params", "figures/benchmarks", "Snakefile")
 
@@ -48,12 +49,16 @@ def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
     folder = checkout / "params" / profile
     folder.mkdir(exist_ok=True)
     own = run.numbers()
-    wanted = {
+    wanted: dict[str, dict] = {
         "03_vae_transfer": {"starts": ["transferred"] + (["scratch"] if arm == "vae_scratch" else [])},
         "05_retraining": {"arms": [CONTROL] + ([arm] if arm not in (CONTROL, BEFORE) and not own else [])},
     }
     if arm != "vae_selected":
         wanted["04_generation"] = {"critic_examples": 0}
+    own_folders = settings.values_of_profile(profile, settings.DATA)  # relative ones are of the checkout
+    own_folders = {k: v for k, v in own_folders.items() if k.endswith("_folder") and v}
+    if own_folders:
+        wanted[settings.DATA] = {k: str(settings.ROOT / Path(v).expanduser()) for k, v in own_folders.items()}
     for notebook, values in wanted.items():
         file = folder / f"{notebook}.yaml"
         given = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {"profile": profile}
@@ -62,10 +67,13 @@ def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
     if own:
         more = dict(settings.variants(profile).get(run, {}))
         more |= {name: values[name] for values in wanted.values() for name in values if name in more}
-        numbers = {name: [value] for name, value in own.items()}
-        plan["variants"] = [more | numbers | {run.split: [run.seed], "arms": [arm]}]
+        entry = more | {name: [value] for name, value in own.items()} | {run.split: [run.seed], "arms": [arm]}
+        plan["variants"] = [entry]
+        if run.maker("04_generation").numbers() not in ({}, own):  # it starts from another variant's new cars
+            plan["variants"].append({**entry, "n_winter": [run.n_winter]})
+            del plan["variants"][-1]["n_synthetic"]
     (folder / "profile.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
-    return [str(RunName(run.split, run.seed)), *([str(run)] if own else [])]
+    return list(dict.fromkeys(map(str, (RunName(run.split, run.seed), run.maker("04_generation"), run))))
 
 
 def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]:
@@ -98,9 +106,13 @@ def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.Da
     Raises InputError if a notebook fails. The measurements are also written to runs/<profile>/row.csv.
     """
     checkout = copy_sources(settings.ROOT / "runs" / profile / "row")
+    if (settings.ROOT / "data").exists():  # what was downloaded; or it would be downloaded again
+        (checkout / "data").symlink_to(settings.ROOT / "data")
     names = restrict(checkout, profile, arm, run)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
     environment |= {"PYTHONPATH": str(checkout)}
+    data = data_folder()
+    environment |= {"DRONE_DATA": str(data.resolve())} if data else {}
     config = [f"profile={profile}", f"seeds={run.seed}", f"splits={run.split}"]
     cores = threads * len(names)  # the workflow divides its cores among its runs
     words = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--quiet", "host", "progress", "rules"]
@@ -121,6 +133,8 @@ def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.Da
 
 def compare(ours: pd.DataFrame, committed: pd.DataFrame, reasons: list[str]) -> tuple[str, bool]:
     """What differs, as text, and whether all of it is within tolerance; `reasons`: why it may differ."""
+    if not len(ours):
+        return "No measurement of this row was made.", False
     found = verify.compare_table2(ours, committed, same_machine=not reasons)
     lines = ["Another machine or other versions, so there is a tolerance:", *(f"  {r}" for r in reasons)]
     lines = lines if reasons else ["The machine and versions of the committed numbers: all must be equal."]

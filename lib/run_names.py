@@ -18,6 +18,7 @@ VARIED = {  # number -> its word in a run's name, the first notebook that it con
     "n_winter": ("winter", "03_vae_transfer"),
     "n_synthetic": ("synthetic", "05_retraining"),
 }
+WITH_NUMBERS = ("arms", "starts", "critic_examples")  # what a variant may give beside its numbers: less work
 OUTPUTS = {  # what each notebook leaves in a run's folder, figures aside; * stands for an arm or a start
     "01_data_preparation": ("division.npz", "metrics/data.json", "metrics/table1.json", "state/stores.json"),
     "02_classifier_training": ("classifier.safetensors", "metrics/classifier.json", "answers/none.npz"),
@@ -48,7 +49,8 @@ class RunName(NamedTuple):
 
     def maker(self, notebook: str) -> RunName:
         """The run whose folder holds what `notebook` makes for this one: without numbers that come later."""
-        return self._replace(**{name: None for name in self.numbers() if VARIED[name][1] > notebook})
+        late = [n for n in self.numbers() if VARIED[n][1] > notebook or notebook in OPTIONAL]
+        return self._replace(**dict.fromkeys(late))
 
     def repeats(self, notebook: str) -> bool:
         """Whether this run has `notebook` run for itself."""

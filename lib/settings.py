@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from lib import runs
-from lib.run_names import SPLITS, VARIED, RunName, made_by
+from lib.run_names import SPLITS, VARIED, WITH_NUMBERS, RunName, made_by
 from lib.runs import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +137,14 @@ def check_profile(profile: str) -> dict[str, list[int]]:
             for split, seeds in plan.items():
                 if split not in SPLITS or not _whole(seeds, 0):
                     raise InputError(path, f"{split}: {seeds}", "object or sequence: [seeds]", lines[split])
-            variants(profile)
+            plan = plan or dict(DEFAULT_RUNS)
+            listed = variants(profile)
+            for name in listed:
+                for start in (name.maker(DATA), name.maker("04_generation")):
+                    there = name.seed in plan.get(name.split, []) if not start.numbers() else start in listed
+                    if start != name and not there:
+                        line = lines["variants"]
+                        raise InputError(path, f"{name} without {start}", "the run that it starts from", line)
         else:
             check(values, declared(path.stem), path, lines)
             if values.get("profile") != profile:
@@ -154,7 +161,7 @@ def variants(profile: str) -> dict[RunName, dict[str, Any]]:
     """The variants that profile.yaml lists, and the parameters that each gets over the profile's own.
 
     `variants:` is a list; an entry names seeds by split, one number or both as lists (n_winter,
-    n_synthetic), and any parameters of the notebooks that these concern. Raises InputError.
+    n_synthetic), and perhaps parameters of WITH_NUMBERS. Raises InputError.
     """
     path = ROOT / "params" / profile / "profile.yaml"
     values, lines = read_parameters(path) if path.exists() else ({}, {})
@@ -170,11 +177,14 @@ def variants(profile: str) -> dict[RunName, dict[str, Any]]:
                 and all(_whole(n, 1) for n in numbers.values())):  # fmt: skip
             raise InputError(path, f"a variant {entry}", wanted, line)
         given = {name: value for name, value in entry.items() if name not in seeds and name not in numbers}
-        first = min(VARIED[name][1] for name in numbers)
         known: dict[str, tuple[str, Any]] = {}
         for notebook in notebook_names():
-            known |= declared(notebook) if notebook >= first else {}
+            known |= {key: kind for key, kind in declared(notebook).items() if key in WITH_NUMBERS}
         check(given, known, path, dict.fromkeys(given, line))
+        for name, asked in numbers.items():
+            own = values_of_profile(profile, VARIED[name][1]).get(name)
+            if own in asked:
+                raise InputError(path, f"{name}: {own}", "a number that is not the profile's own", line)
         for split, own in seeds.items():
             for chosen in itertools.product(*numbers.values()):
                 for seed in own:
@@ -190,10 +200,14 @@ def values(profile: str, notebook: str, run: RunName | None = None) -> dict[str,
 
     With `run`, a variant, then those that make it one.
     """
+    return values_of_profile(profile, notebook) | (overrides(profile, notebook, run) if run else {})
+
+
+def values_of_profile(profile: str, notebook: str) -> dict[str, Any]:
+    """`values` without a variant's."""
     chosen = {name: default for name, (_, default) in declared(notebook).items()}
     file = parameter_file(profile, notebook)
-    chosen |= read_parameters(file)[0] if file else {}
-    return chosen | (overrides(profile, notebook, run) if run else {})
+    return chosen | (read_parameters(file)[0] if file else {})
 
 
 def overrides(profile: str, notebook: str, run: RunName) -> dict[str, Any]:
@@ -245,19 +259,21 @@ class Run:
         Of a variant, what its numbers do not concern lies in the folder of the run without them;
         `without`: there in any case, as the control.
         """
-        maker = self.name.maker(DATA if without else made_by(name, self.notebook)) if self.numbers else None
-        path = (self.shared / str(maker) if maker else self.folder) / name
+        owner = self
+        if self.numbers:
+            maker = self.name.maker(DATA if without else made_by(name, self.notebook))
+            owner = Run.named(self.profile, maker, self.notebook)
+        path = owner.folder / name
         if not path.exists():
-            raise runs.MissingStep(path, self.command())
+            by_hand = bool(owner.numbers) and owner.name not in variants(self.profile)
+            command = owner.stage(made_by(name, self.notebook)) if by_hand else owner.command()
+            raise runs.MissingStep(path, command)
         return path
 
     def command(self) -> str:
         """The command that makes this run's files."""
         if self.seed is None:
             return f"make reproduce PROFILE={self.profile}"
-        if self.numbers and self.name not in variants(self.profile):
-            # the first notebook that is repeated; the later ones follow
-            return self.stage(min(VARIED[number][1] for number in self.numbers))
         with contextlib.suppress(InputError):  # of a faulty profile: `make reproduce` says what is wrong
             if self.split not in check_profile(self.profile):
                 return f"make reproduce PROFILE={self.profile} SEEDS={self.seed} SPLITS={self.split}"

@@ -29,7 +29,8 @@ from lib.runs import InputError
 from lib.settings import DATA
 
 SUMMARY_OUTPUTS = (  # of the notebook over all runs
-    "table1.json", "table2.csv", "table2_summary.json", "table2.md", "evaluation.json",
+    "table1.json", "table2.csv", "table2_summary.json", "table2.md", "evaluation.json", "leak.csv",
+    "paired.csv", "closed_distance.csv", "baselines_validation.csv", "mcnemar.json",
     "timing/06_evaluation.json", "notebooks/06_evaluation.ipynb",
 )  # fmt: skip
 STOPPED = 130  # exit status of an interrupted command
@@ -66,10 +67,7 @@ def plan(profile: str, seeds: Any = None, splits: Any = None) -> list[str]:
     for name in settings.notebook_names():
         settings.declared(name)
     base = [RunName(split, seed) for split in chosen or own for seed in given or own.get(split, [0])]
-    listed = settings.variants(profile)
-    more = [name for name in listed if RunName(name.split, name.seed) in base]
-    # one that starts from another variant's files needs that one too
-    more = [name for name in more if (name.maker("04_generation") in [*base, *more])]
+    more = [name for name in settings.variants(profile) if RunName(name.split, name.seed) in base]
     return [str(name) for name in base + more]
 
 
@@ -81,11 +79,16 @@ def arms(profile: str, run: RunName | None = None) -> list[str]:
     file = settings.parameter_file(profile, notebook)
     given, lines = settings.read_parameters(file) if file else ({}, {})
     where, line = (file, lines.get("arms")) if "arms" in given else (f"notebooks/{notebook}.ipynb", None)
-    if run and "arms" in settings.overrides(profile, notebook, run):
+    asked, numbers = settings.values(profile, notebook, run)["arms"], run.numbers() if run else {}
+    own = bool(run) and "arms" in settings.overrides(profile, notebook, run)
+    if own:
         where, line = settings.ROOT / "params" / profile / "profile.yaml", None
-    control = run is None or not run.numbers()
-    chosen = check_arms(settings.values(profile, notebook, run)["arms"], where, line, control)
-    if "vae_selected" in chosen and not settings.values(profile, "04_generation", run)["critic_examples"]:
+    chosen = check_arms(asked, where, line, numbers)
+    if own and len(chosen) < len(asked):
+        left = ", ".join(name for name in asked if name not in chosen)
+        raise InputError(where, f"{left} in {run}", f"arms that {' and '.join(numbers)} concerns", line)
+    drawn = run.maker("04_generation") if run else None
+    if "vae_selected" in chosen and not settings.values(profile, "04_generation", drawn)["critic_examples"]:
         raise InputError(where, "arm 'vae_selected'", "critic_examples in notebook 04, for its score", line)
     if "vae_scratch" in chosen and "scratch" not in starts(profile, run):
         raise InputError(where, "arm 'vae_scratch'", "'scratch' among the starts of notebook 03", line)
@@ -292,6 +295,9 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
     try:
+        if not is_summary(notebook) and not parse_run(run_names[0]).repeats(notebook):
+            own = parse_run(run_names[0]).maker(notebook)  # its files are not this variant's to write
+            raise InputError("run", f"{run_names[0]} for notebook {notebook}", str(own))
         with _alone(run_folder(profile, notebook, run_names)):
             if not is_summary(notebook):
                 own = str(parse_run(run_names[0]).maker(DATA))  # a variant takes the data of the run without

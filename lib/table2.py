@@ -45,52 +45,58 @@ def arms_of(summary: pd.DataFrame) -> list[str]:
 
 
 def table2_settings(summary: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """(split, n_winter, n_synthetic) of the Table 2 of each split: where most arms were measured, the larger
-    numbers first. What other numbers give is a curve (`figures.curves`), not one more table.
+    """(split, n_winter, n_synthetic) of the Table 2 of each split: where most arms were measured, then by
+    most seeds, then the larger numbers. What other numbers give is a curve (`figures.curves`).
     """
     with_samples = summary[~summary["arm"].isin(ARMS_WITHOUT_SAMPLES)]
     chosen = with_samples if len(with_samples) else summary
-    counts = chosen.groupby(["split", "n_winter", "n_synthetic"])["arm"].nunique().reset_index()
-    order = ["split", "arm", "n_winter", "n_synthetic"]
-    counts = counts.sort_values(order, ascending=[True, False, False, False])
+    numbers = ["split", "n_winter", "n_synthetic"]
+    counts = chosen.groupby(numbers).agg(arms=("arm", "nunique"), seeds=("n_seeds", "max")).reset_index()
+    order = ["split", "arms", "seeds", "n_winter", "n_synthetic"]
+    counts = counts.sort_values(order, ascending=[True, False, False, False, False])
     first = counts.drop_duplicates("split")
     return [(row.split, int(row.n_winter), int(row.n_synthetic)) for row in first.itertuples()]
 
 
-def main_part(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a summary or table that its Table 2s show (`table2_settings`)."""
+def main_part(rows: pd.DataFrame, settings: Sequence[tuple[str, int, int]]) -> pd.DataFrame:
+    """The rows of a summary or another table that are of these settings (`table2_settings`)."""
     parts = []
-    for split, n_winter, n_synthetic in table2_settings(rows):
+    for split, n_winter, n_synthetic in settings:
         right = (rows["n_winter"] == n_winter) & rows["n_synthetic"].isin([0, n_synthetic])
         alone = rows["arm"].isin([BEFORE, CONTROL])  # winter crops do not concern them
         parts.append(rows[(rows["split"] == split) & (right | alone)])
-    return pd.concat(parts or [rows], ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
-def varied(rows: pd.DataFrame, number: str) -> dict[str, pd.DataFrame]:
-    """Split -> the rows where n_winter or n_synthetic varies and the other is that of Table 2.
+def varied(
+    table: pd.DataFrame, number: str, settings: Sequence[tuple[str, int, int]]
+) -> dict[str, pd.DataFrame]:
+    """Split -> the measurements where n_winter or n_synthetic varies and the other is that of Table 2.
 
-    Only splits with more than one value, and arms that were measured at more than one.
+    Only splits with more than one value, arms that were measured at more than one, and the seeds that all
+    values have: else the seeds and not the number would make a difference.
     """
     found = {}
-    for split, n_winter, n_synthetic in table2_settings(rows):
+    for split, n_winter, n_synthetic in settings:
         other = "n_synthetic" if number == "n_winter" else "n_winter"
         fixed = [0, n_synthetic] if number == "n_winter" else [n_winter]
-        baseline = rows["arm"].isin([BEFORE, CONTROL])
-        part = rows[(rows["split"] == split) & (rows[other].isin(fixed) | baseline)]
+        baseline = table["arm"].isin([BEFORE, CONTROL])
+        part = table[(table["split"] == split) & (table[other].isin(fixed) | baseline)]
         counts = part.groupby("arm")[number].nunique()
         arms = set(counts[counts > 1].index)
         if arms:
-            found[split] = part[part["arm"].isin(arms | {BEFORE, CONTROL})]
-    return found
+            moving = part[part["arm"].isin(arms)]
+            seeds = set.intersection(*(set(rows["seed"]) for _, rows in moving.groupby(["arm", number])))
+            found[split] = part[part["arm"].isin(arms | {BEFORE, CONTROL}) & part["seed"].isin(seeds)]
+    return {split: part for split, part in found.items() if len(part)}
 
 
 def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
     """'71.2 [68.0, 74.3]' in percent, or a dash; a baseline's only row may have another n_winter."""
     rows = rows[rows["arm"] == arm]
-    baseline = arm in ARMS_WITHOUT_SAMPLES
-    chosen = rows[(rows["n_winter"] == n_winter) & (baseline | (rows["n_synthetic"] == n_synthetic))]
-    if baseline and not len(chosen) and len(rows) == 1:
+    without = arm in ARMS_WITHOUT_SAMPLES
+    chosen = rows[(rows["n_winter"] == n_winter) & (without | (rows["n_synthetic"] == n_synthetic))]
+    if arm in (BEFORE, CONTROL) and not len(chosen) and len(rows) == 1:
         chosen = rows
     if len(chosen) != 1:
         return "–"
@@ -116,9 +122,9 @@ def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
     return lines
 
 
-def seeds_text(summary: pd.DataFrame, split: str) -> str:
-    """What the intervals of a split are."""
-    seeds = int(summary.loc[summary["split"] == split, "n_seeds"].max())
+def seeds_text(summary: pd.DataFrame, setting: tuple[str, int, int]) -> str:
+    """What the intervals of a Table 2 are."""
+    seeds = int(main_part(summary, [setting])["n_seeds"].max())
     if seeds > 1:
         return f"means of {seeds} seeds, 95 % intervals over seeds"
     return "one seed, 95 % intervals within it"
@@ -152,7 +158,7 @@ def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, fr
         split, n_winter, n_synthetic = setting
         data = f"{frames}; " if frames else ""
         parts.append(f"Split by {split}; {data}{n_winter} winter cars, {n_synthetic} synthetic; percent; "
-                     f"{seeds_text(summary, split)}.\n")  # fmt: skip
+                     f"{seeds_text(summary, setting)}.\n")  # fmt: skip
         rows = [[title, *paper_numbers(metric, protocol, paper), *cells]
                 for title, metric, protocol, cells in table2_lines(summary, setting, arms)]  # fmt: skip
         parts += [markdown_table([head, *rows]), ""]

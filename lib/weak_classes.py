@@ -85,22 +85,26 @@ def improve(
     retrain: Callable[[Part], Predict],
     doses: Sequence[int],
     rule: Rule,
+    able: Sequence[str] = CLASSES,
 ) -> dict:
     """Find the weak classes, make images of them, retrain, keep what is better; a report, ready for JSON.
 
     predict: the classifier before. valid: {"source", "target"} -> validation part. make(classes, count):
     `count` new images for each weak class. retrain(new): starts from the classifier before each time, and
-    gives the retrained one's answers. doses: counts to try, in this order, until one is accepted. Keys:
-    before, weak, rule, tries (dose, after, accepted, gain, losses), accepted (the dose; None: the
-    classifier stays as it was). Raises InputError for no dose or a missing domain.
+    gives the retrained one's answers. doses: counts to try, in this order, until one is accepted. able:
+    classes that there are target images of, to learn from. Keys: before, weak, out_of_reach (weak, but
+    not able), rule, tries (dose, after, accepted, gain, losses), accepted (the dose; None: the classifier
+    stays as it was). Raises InputError for no dose or a missing domain.
     """
     if not doses or min(doses) < 1:
         raise InputError("doses", f"{list(doses)}", "numbers of new images for a class, at least one")
     if set(valid) != set(DOMAINS):
         raise InputError("validation parts", ", ".join(valid), " and ".join(DOMAINS))
     before = recalls(predict, valid)
-    weak = weak_classes(before, rule)
-    report = {"before": before, "weak": weak, "rule": rule._asdict(), "tries": [], "accepted": None}
+    found = weak_classes(before, rule)
+    weak = [name for name in found if name in able]
+    report = {"before": before, "weak": weak, "out_of_reach": [name for name in found if name not in able],
+              "rule": rule._asdict(), "tries": [], "accepted": None}  # fmt: skip
     for dose in doses if weak else ():
         after = recalls(retrain(make(weak, dose)), valid)
         found = judge(before, after, weak, rule)

@@ -84,4 +84,8 @@ def test_the_distance_that_is_closed():
     (found,) = comparison.closed_distance(table, "vae_transfer").to_dict("records")  # none at 50: no goal
     assert found["share"] == pytest.approx(0.175 / 0.25) and found["seeds"] == 2
     assert found["low"] < found["share"] < found["high"] and found["n_winter"] == 811
-    assert not len(comparison.closed_distance(table, "vae_scratch"))
+    empty = comparison.closed_distance(table, "vae_scratch")
+    assert not len(empty) and "share" in empty
+    assert not len(comparison.closed_distance(rows("continued", [600]), "vae_transfer"))
+    paper = comparison.against(table.assign(protocol="paper"), {})
+    assert set(paper["n_winter"]) == {811}  # at 50 other winter crops are asked about

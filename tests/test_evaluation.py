@@ -404,12 +404,38 @@ def test_table2_is_of_the_numbers_at_which_most_arms_were_measured():
     text = table2.table2_markdown(summary)
     cells = [row.split("|")[4:7] for row in text.splitlines() if row.startswith("| Overall accuracy")]
     assert [[cell.strip()[:5] for cell in row] for row in cells] == [["88.0 ", "89.0 ", "90.0 "]]
-    main = table2.main_part(summary)
+    places = table2.table2_settings(summary)
+    main = table2.main_part(summary, places)
     assert sorted(main["arm"]) == ["continued", "vae_scratch", "vae_transfer"]
     assert set(main["n_winter"]) == {811}
-    doses = table2.varied(summary, "n_synthetic")["object"]
+    doses = table2.varied(more, "n_synthetic", places)["object"]
     assert sorted(zip(doses["arm"], doses["n_synthetic"], strict=True)) == [
         ("continued", 0), ("vae_transfer", 100), ("vae_transfer", 200)]  # fmt: skip
+
+
+def test_a_variant_of_one_seed_does_not_replace_the_table():
+    base = [rows("continued", {"accuracy": [880, 881, 882]}, 811),
+            rows("vae_transfer", {"accuracy": [900, 901, 902]}, 811, 100)]  # fmt: skip
+    more = rows("vae_transfer", {"accuracy": [999]}, 811, 30_000)
+    few = rows("winter", {"accuracy": [870]}, 50)
+    table = pd.concat([*base, more, few], ignore_index=True)
+    summary = ev.summarise(table)
+    places = table2.table2_settings(summary)
+    assert places == [("object", 811, 100)]
+    assert table2.seeds_text(summary, places[0]).startswith("means of 3 seeds")
+    line = next(row for row in table2.table2_markdown(summary).splitlines() if row.startswith("| Overall"))
+    assert [cell.strip()[:4] for cell in line.split("|")[4:7]] == ["88.1", "–", "90.1"]  # none of 50 crops
+    doses = table2.varied(table, "n_synthetic", places)["object"]
+    assert set(doses["seed"]) == {0}  # of the others there is one dose alone
+
+
+def test_under_the_papers_protocol_fewer_winter_crops_are_other_objects():
+    table = pd.concat([rows("continued", {"winter_car_recall": [600]}, 811),
+                       rows("vae_transfer", {"winter_car_recall": [800]}, 50, 100)])  # fmt: skip
+    for protocol, pairs in (("heldout", 1), ("paper", 0)):
+        summary = ev.summarise(table.assign(protocol=protocol))
+        (found,) = summary[summary["arm"] == "vae_transfer"].to_dict("records")
+        assert found["difference_pairs"] == pairs
 
 
 def test_titles_name_the_winter_of_each_measure():

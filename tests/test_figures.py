@@ -49,12 +49,11 @@ def test_table2_shows_each_seed_and_a_line_for_each_arm():
 def test_curves_show_numbers_in_order_and_the_control_as_a_level():
     table = pd.concat([rows(seeds=(0, 1), arms=("continued", "winter", "vae_transfer")),
                        rows(n_winter=4, seeds=(0, 1), arms=("winter", "vae_transfer"))])  # fmt: skip
-    summary = evaluation.summarise(table)
-    (split,) = table2.varied(summary, "n_winter")
-    assert split == "object" and table2.varied(summary, "n_synthetic") == {}
+    places = table2.table2_settings(evaluation.summarise(table))
+    (part,) = table2.varied(table, "n_winter", places).values()
+    assert table2.varied(table, "n_synthetic", places) == {}
     panels = {"winter_car_recall": "recall"}
-    part, measured = (table2.varied(x, "n_winter")["object"] for x in (summary, table))
-    (axis,) = figures.curves(part, measured, "n_winter", panels, "title").axes
+    (axis,) = figures.curves(evaluation.summarise(part), part, "n_winter", panels, "title").axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
     assert set(lines) == {"control", "winter crops", "after"}
     assert lines["after"].get_xdata().tolist() == [4, 8]

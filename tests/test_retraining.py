@@ -126,9 +126,13 @@ def test_arms_that_cannot_be_chosen(names, found):
 
 
 def test_a_variant_needs_no_control_of_its_own():
-    assert check_arms(["winter"], control=False) == ["winter"]
-    with pytest.raises(InputError, match="found arms without a name"):
-        check_arms([], control=False)
+    assert check_arms(["winter"], numbers=["n_winter"]) == ["winter"]
+    arms = ["continued", "winter", "vae_transfer"]
+    assert check_arms(arms, numbers=["n_winter"]) == ["winter", "vae_transfer"]
+    assert check_arms(arms, numbers=["n_winter", "n_synthetic"]) == ["vae_transfer"]
+    for names, numbers in (([], ["n_winter"]), (["continued"], ["n_winter"]), (["winter"], ["n_synthetic"])):
+        with pytest.raises(InputError, match="expected one at least that"):
+            check_arms(names, numbers=numbers)
 
 
 def test_starts_of_the_autoencoder():

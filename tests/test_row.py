@@ -52,6 +52,15 @@ def test_bad_input_is_one_line_before_anything_runs(figures, repository, capsys,
     assert not (repository / "runs/embedded/row").exists()
 
 
+def test_no_measurement_is_not_agreement(figures):
+    rows, _ = row.published("embedded", "vae_transfer", RunName("object", 1))
+    assert row.compare(rows, rows, [])[1]
+    text, good = row.compare(rows.iloc[:0], rows, [])
+    assert not good and text == "No measurement of this row was made."
+    text, good = row.compare(rows.iloc[:-1], rows, [])
+    assert not good and "1 beyond" in text
+
+
 def test_nothing_committed(repository):
     with pytest.raises(MissingStep, match="make publish PROFILE=embedded"):
         row.published("embedded", "winter", RunName("object", 0))
@@ -60,6 +69,7 @@ def test_nothing_committed(repository):
 def test_only_what_the_arm_needs_is_run(tmp_path, monkeypatch):
     variant = {"arms": ["winter", "vae_transfer"], "starts": ["transferred"]}
     monkeypatch.setattr(row.settings, "variants", lambda profile: {RunName("object", 3, 50): variant})
+    monkeypatch.setattr(row.settings, "values_of_profile", lambda profile, notebook: {"data_folder": "d"})
     (tmp_path / "params" / "mine").mkdir(parents=True)
     file = tmp_path / "params/mine/05_retraining.yaml"
     file.write_text("profile: mine\nsteps: 7\narms: [continued, winter, vae_scratch]\n")
@@ -72,8 +82,14 @@ def test_only_what_the_arm_needs_is_run(tmp_path, monkeypatch):
     assert read("03_vae_transfer")["starts"] == ["transferred", "scratch"]
     assert read("04_generation") == {"profile": "mine", "critic_examples": 0}
     assert read("profile") == {"sequence": [3]}
+    assert read("01_data_preparation")["data_folder"] == str(row.settings.ROOT / "d")  # not the copy's own
     names = row.restrict(tmp_path, "mine", "winter", RunName("object", 3, 50))
     assert names == ["seed3", "seed3-winter50"]
     assert read("05_retraining")["arms"] == ["continued"]  # what the run that it starts from needs
     assert read("profile") == {"object": [3], "variants": [
         {"arms": ["winter"], "starts": ["transferred"], "n_winter": [50], "object": [3]}]}  # fmt: skip
+    names = row.restrict(tmp_path, "mine", "vae_transfer", RunName("object", 3, 50, 9))
+    assert names == ["seed3", "seed3-winter50", "seed3-winter50-synthetic9"]
+    variants = read("profile")["variants"]
+    numbers = [(entry["n_winter"], entry.get("n_synthetic")) for entry in variants]
+    assert numbers == [([50], [9]), ([50], None)]

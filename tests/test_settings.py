@@ -227,11 +227,16 @@ def test_another_number_makes_a_run_of_its_own(profile, repository):
     run = start("05_retraining", given | {"n_winter": 50, "n_synthetic": 9})
     assert run.folder.name == "seed2-winter50-synthetic9"
     assert run.numbers == {"n_winter": 50, "n_synthetic": 9}
-    for file, folder in (("division.npz", "seed2"), ("answers/none.npz", "seed2"),
-                         ("vae_car.safetensors", "seed2-winter50"), ("recoloured.npy", "seed2-winter50"),
-                         ("answers/winter.npz", "seed2-winter50-synthetic9")):  # fmt: skip
+    some = "seed2-winter50"
+    for file, folder, command in (
+        ("division.npz", "seed2", "make reproduce PROFILE=mine SEEDS=2"),
+        ("answers/none.npz", "seed2", "make reproduce PROFILE=mine SEEDS=2"),
+        ("vae_car.safetensors", some, f"lib.stages 03_vae_transfer mine {some}"),
+        ("recoloured.npy", some, f"lib.stages 04_generation mine {some}"),
+        ("answers/winter.npz", f"{some}-synthetic9", f"lib.stages 05_retraining mine {some}-synthetic9"),
+    ):
         place = repository / "runs/mine" / folder / file
-        with pytest.raises(MissingStep, match="lib.stages 03_vae_transfer mine seed2-winter50-synthetic9$"):
+        with pytest.raises(MissingStep, match=f"{command}$"):
             run.need(file)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()

@@ -172,7 +172,12 @@ def test_a_profile_with_variants(checkout, monkeypatch):
     ("[{n_winter: [50], object: [0], stepz: 3}]", "found unknown parameter 'stepz'"),
     ("[{n_winter: [50], object: [0], arms: winter}]", "found arms = 'winter' (str), expected a value of"),
     ("[{n_winter: [50, 50], object: [0]}]", "found seed0-winter50 a second time, expected each variant"),
-    ("[{n_synthetic: [50], object: [0], latent_dim: 3}]", "found unknown parameter 'latent_dim'"),
+    ("[{n_winter: [50], object: [0], steps: 3}]", "found unknown parameter 'steps'"),  # the arms' own too
+    ("[{n_synthetic: [600], object: [0]}]", "found n_synthetic: 600, expected a number that is not the"),
+    ("[{n_winter: [50], object: [7]}]", "found seed7-winter50 without seed7, expected the run that it st"),
+    ("[{n_winter: [50], sequence: [0]}]", "found seed0-sequence-winter50 without seed0-sequence, expected"),
+    ("[{n_winter: [50], n_synthetic: [9], object: [0]}]",
+     "found seed0-winter50-synthetic9 without seed0-winter50, expected the run that it starts from"),
 ])  # fmt: skip
 def test_variants_that_cannot_be(checkout, monkeypatch, entry, message):
     monkeypatch.setattr(settings, "ROOT", checkout)
@@ -181,6 +186,29 @@ def test_variants_that_cannot_be(checkout, monkeypatch, entry, message):
     with pytest.raises(InputError) as caught:
         stages.plan("mine")
     assert f"profile.yaml:2: {message}" in str(caught.value)
+
+
+def test_a_variant_has_only_the_arms_that_its_numbers_concern(checkout, monkeypatch):
+    monkeypatch.setattr(settings, "ROOT", checkout)
+    monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
+    folder = checkout / "params/mine"
+    profile = folder / "profile.yaml"
+    (folder / "05_retraining.yaml").write_text("profile: mine\narms: [continued, winter, vae_transfer]\n")
+    profile.write_text("variants:\n- {n_winter: [50], object: [0]}\n- {n_synthetic: [9], object: [0]}\n")
+    assert stages.plan("mine") == ["seed0", "seed0-winter50", "seed0-synthetic9"]  # the default's seed
+    assert stages.arms("mine", RunName("object", 0, 50)) == ["winter", "vae_transfer"]
+    assert stages.arms("mine", RunName("object", 0, None, 9)) == ["vae_transfer"]
+    profile.write_text("variants:\n- {n_synthetic: [9], object: [0], arms: [winter, vae_transfer]}\n")
+    with pytest.raises(InputError, match="found winter in seed0-synthetic9, expected arms that n_synth"):
+        stages.alike("mine", stages.plan("mine"))
+
+
+def test_a_notebook_is_not_run_for_a_variant_that_it_does_not_concern(repository, capsys):
+    for notebook, run, own in (("02_classifier_training", "seed0-winter50", "seed0"),
+                               ("02_classifier_training", "seed1-synthetic9", "seed1")):  # fmt: skip
+        assert stages.main([notebook, "embedded", run]) == 2
+        said = capsys.readouterr().err
+        assert said == f"run: found {run} for notebook {notebook}, expected {own}\n"
 
 
 @pytest.mark.parametrize("notebook, line, message", [
@@ -264,7 +292,8 @@ def test_names_of_runs():
 def test_a_variant_repeats_only_what_its_numbers_concern():
     name = RunName("object", 0, 50, 3000)
     assert [str(name.maker(notebook)) for notebook in OUTPUTS] == [
-        "seed0", "seed0", "seed0-winter50", "seed0-winter50", "seed0-winter50-synthetic3000"]  # fmt: skip
+        "seed0", "seed0", "seed0-winter50", "seed0-winter50", "seed0-winter50-synthetic3000",
+        "seed0"]  # fmt: skip
     assert [notebook[:2] for notebook in OUTPUTS if name.repeats(notebook)] == ["05"]
     assert [n[:2] for n in OUTPUTS if RunName("object", 0, 50).repeats(n)] == ["03", "04", "05"]
     assert all(RunName("object", 0).repeats(notebook) for notebook in OUTPUTS)

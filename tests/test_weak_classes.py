@@ -98,6 +98,20 @@ def test_without_a_weak_class_nothing_is_made():
     assert (report["weak"], report["tries"], report["accepted"]) == ([], [], None)
 
 
+def test_a_weak_class_without_crops_to_learn_from_is_said():
+    asked = []
+
+    def make(classes, count):
+        asked.append(classes)
+        return nothing(classes, count)
+
+    before = predictor({(1, 1): 20, (4, 1): 30})
+    report = weak_classes.improve(before, VALID, make, lambda new: before, [5], RULE, able=["car", "bus"])
+    assert (report["weak"], report["out_of_reach"], asked) == (["car"], [CLASSES[4]], [["car"]])
+    target, heldout = np.repeat([1, 2, 3], [8, 7, 9]), np.array([1, 2])
+    assert ensemble.able(target, heldout) == ["car"]
+
+
 def test_bad_input_of_the_loop():
     for doses in ([], [10, 0]):
         with pytest.raises(InputError, match="^doses: found "):
