@@ -66,6 +66,8 @@ def published_files(profile: str) -> dict[str, Path]:
     for run in found["runs"]:
         for path in sorted((folder / run / "metrics").glob("*.json")):
             files[f"metrics/{run}/{path.name}"] = path
+    for path in sorted(folder.glob("*/metrics/weak_classes.json")):  # of runs that may have nothing else
+        files[f"metrics/{path.parent.parent.name}/{path.name}"] = path
     for part in (first, "summary"):
         for path in sorted((folder / part / "figures").glob("*.png")):
             if path.name.startswith("images_") and not drawn:

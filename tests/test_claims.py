@@ -147,3 +147,22 @@ def test_readme_without_marks_is_an_error_and_stays(figures, tmp_path):
 def test_committed_readme_agrees_with_the_committed_numbers():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert claims.table(ROOT / "figures") in text
+
+
+def test_the_loop_is_told_by_its_test_parts(tmp_path):
+    def report(accepted, weak, before, after):
+        found = {name: {domain: {c: {"recall": x, "n": 50 if c != "bus" else 3} for c, x in values.items()}
+                        for domain, values in parts.items()}
+                 for name, parts in (("before", before), ("after", after))}  # fmt: skip
+        return {"accepted": accepted, "weak": weak, "test": found, "rule": {"fewest": 20}}
+
+    assert claims.loop_rows(tmp_path) == []
+    folder = tmp_path / "visdrone-val-grid" / "metrics"
+    old = {"source": {"car": 0.9, "bus": 0.5}, "target": {"car": 0.5, "truck": 0.8}}
+    new = {"source": {"car": 0.89, "bus": 0.1}, "target": {"car": 0.6, "truck": 0.79}}
+    runs.write_json(folder / "seed0/weak_classes.json", report(300, ["car"], old, new))
+    runs.write_json(folder / "seed1/weak_classes.json", report(None, ["car"], old, old))
+    ((claim, command, _, paper, ours),) = claims.loop_rows(tmp_path)
+    assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
+    # a class of three objects says nothing; nothing kept is no change
+    assert ours == "kept in 1 of 2 seeds; +5.0 (lowest +0.0) / -1.0" and paper == "none"
