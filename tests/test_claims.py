@@ -166,3 +166,5 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
     # a class of three objects says nothing; nothing kept is no change
     assert ours == "kept in 1 of 2 seeds; +5.0 (lowest +0.0) / -1.0" and paper == "none"
+    runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
+    assert claims.loop_rows(tmp_path)[0][-1] == "kept in 0 of 2 seeds"
