@@ -52,8 +52,8 @@ def open_store(folder: str | os.PathLike) -> CropStore:
         return open_store_unlocked(folder)
 
 
-def open_store_unlocked(folder: str | os.PathLike, table: pd.DataFrame | None = None) -> CropStore:
-    """`open_store` for a caller that holds the folder's lock; `table`: what it has just written there."""
+def open_store_unlocked(folder: str | os.PathLike) -> CropStore:
+    """`open_store` for a caller that holds the folder's lock."""
     folder = Path(folder)
     for name in FILES:
         if not (folder / name).is_file():
@@ -61,9 +61,8 @@ def open_store_unlocked(folder: str | os.PathLike, table: pd.DataFrame | None = 
     info = read_json(folder / "store.json")
     if not isinstance(info, dict) or not all(isinstance(info.get(key), int) for key in ("crops", "size")):
         raise InputError(folder / "store.json", "no counts", "the description of a crop store")
-    if table is None:
-        text = {"set": str, "frame": str, "sequence": str}
-        table = pd.read_csv(folder / "crops.csv", dtype=text, keep_default_na=False)
+    text = {"set": str, "frame": str, "sequence": str}
+    table = pd.read_csv(folder / "crops.csv", dtype=text, keep_default_na=False)
     if len(table) != info["crops"]:
         raise InputError(folder / "crops.csv", f"{len(table)} rows", f"{info['crops']} as in store.json")
     arrays = {}

@@ -247,7 +247,7 @@ def cut_boxes(
         _write_store(table, image_path, folder, size, snow, snow_seed, workers)
         write_json(folder / "store.json", {**(info or {}), **parameters, "version": VERSION,
                                            "crops": len(table), "fingerprint": mark})
-        return open_store_unlocked(folder, table)  # read again it would be in memory twice
+        return open_store_unlocked(folder)
 
 
 def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> None:
