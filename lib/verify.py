@@ -72,9 +72,12 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     """Measurements that differ, of the seeds that both tables have.
 
     Columns: KEYS, ours, committed (NaN: not there), points (difference in hundredths),
-    tolerance, beyond (bool). attrs["compared"] is the number of measurements compared.
+    tolerance, beyond (bool). attrs["compared"] is the number of measurements compared, attrs["new"] the
+    metrics that the committed table, of older code, does not know: they are not compared.
     """
     common = set(ours["seed"]) & set(committed["seed"])
+    new = sorted(set(ours["metric"]) - set(committed["metric"]))
+    ours = ours[~ours["metric"].isin(new)]
     tables = [table[table["seed"].isin(common)][[*KEYS, "value"]] for table in (ours, committed)]
     both = tables[0].merge(tables[1], on=KEYS, how="outer", suffixes=("_ours", "_committed"))
     both = both.rename(columns={"value_ours": "ours", "value_committed": "committed"})
@@ -82,8 +85,9 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     limits = both["metric"].map(lambda name: TOLERANCE.get(name, OTHER_TOLERANCE))
     both["tolerance"] = 0.0 if same_machine else limits
     both["beyond"] = ~(both["points"].abs() <= both["tolerance"])  # a missing one is beyond
-    both.attrs["compared"] = len(both)
-    return both[both["points"] != 0].reset_index(drop=True)
+    found = both[both["points"] != 0].reset_index(drop=True)
+    found.attrs |= {"compared": len(both), "new": new}
+    return found
 
 
 def differing(differences: pd.DataFrame) -> str:
@@ -132,6 +136,8 @@ def verify(profile: str) -> tuple[str, bool]:
     compared, beyond = second.attrs["compared"], int(second["beyond"].sum())
     lines.append(f"Table 2: {compared} measurements, {compared - len(second)} equal, "
                  f"{len(second) - beyond} within tolerance, {beyond} beyond.")  # fmt: skip
+    if second.attrs["new"]:
+        lines.append(f"Not in the committed table, so not compared: {', '.join(second.attrs['new'])}.")
     if len(second):
         lines.append(differing(second))
     return "\n".join(lines), (not first or not must_agree) and not beyond

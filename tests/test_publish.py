@@ -294,3 +294,12 @@ def test_missing_numbers_are_one_line(published, repository, capsys, place):
     assert verify.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "make " in error
+
+
+def test_a_measure_that_older_code_did_not_take_is_said_and_not_compared(published, repository, capsys):
+    path = repository / "figures/embedded/table2.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    runs.write_text(path, "".join(line for line in lines if ",car_precision," not in line))
+    assert verify.main(["embedded"]) == 0
+    said = capsys.readouterr().out
+    assert "Not in the committed table, so not compared: car_precision." in said and ", 0 beyond." in said
