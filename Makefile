@@ -30,14 +30,16 @@ help: ## this list
 	@echo "SEEDS=\"1 2 3\"  SPLITS=\"object sequence\" (empty: the profile's own)"
 	@echo "make row ARM=vae_transfer SEED=0 [SPLIT=sequence] [N_WINTER=50] [N_SYNTHETIC=1000]"
 
+# Arguments of the workflow, with what a person may choose.
+WORKFLOW = --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
+           $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
+
 reproduce: .venv/.installed ## the main job: data, training, generation, retraining, tables and figures of PROFILE
-	@$(OWN) $(VENV) -m snakemake --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
-	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
+	@$(OWN) $(VENV) -m snakemake $(WORKFLOW)
 	@$(OWN) $(VENV) -m lib.report "$(PROFILE)"
 
 improve: .venv/.installed ## the automatic loop: weak classes of PROFILE found, new images made, kept if better (notebook 08)
-	@$(OWN) $(VENV) -m snakemake improve --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
-	  $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
+	@$(OWN) $(VENV) -m snakemake improve $(WORKFLOW)
 
 test: lint ## lint and all tests
 	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -16,24 +16,23 @@ class Arm(NamedTuple):
     """Names of one arm."""
 
     label: str  # in tables and texts
-    tick: str  # on a figure's axis
     weights: str  # its weights are classifier<weights>.safetensors
     samples: bool  # whether a generator made images for it
 
 
 ARMS = {
-    "none": Arm("before", "before", "", False),
-    "continued": Arm("control", "control", "_continued", False),
-    "winter": Arm("winter crops", "winter\ncrops", "_winter", False),
-    "oversampled": Arm("winter crops, repeated", "repeated", "_oversampled", False),
-    "classic": Arm("winter crops, augmented", "aug-\nmented", "_classic", False),
-    "reconstructions": Arm("reconstructions", "recon-\nstructed", "_reconstructions", True),
-    "vae_scratch": Arm("after, VAE from scratch", "VAE from\nscratch", "_vae_scratch", True),
-    "vae_transfer": Arm("after", "after:\nVAE cars", "_retrained", True),
-    "vae_selected": Arm("after, best new cars", "best\nVAE cars", "_vae_selected", True),
-    "winter_and_vae": Arm("after, and winter crops", "VAE cars\nand crops", "_winter_and_vae", True),
-    "vae_only": Arm("car from VAE cars alone", "VAE cars\nalone", "_vae_only", True),
-    "vae_recoloured": Arm("with counterexamples", "and counter-\nexamples", "_recoloured", True),
+    "none": Arm("before", "", False),
+    "continued": Arm("control", "_continued", False),
+    "winter": Arm("winter crops", "_winter", False),
+    "oversampled": Arm("winter crops, repeated", "_oversampled", False),
+    "classic": Arm("winter crops, augmented", "_classic", False),
+    "reconstructions": Arm("reconstructions", "_reconstructions", True),
+    "vae_scratch": Arm("after, VAE from scratch", "_vae_scratch", True),
+    "vae_transfer": Arm("after", "_retrained", True),
+    "vae_selected": Arm("after, best new cars", "_vae_selected", True),
+    "winter_and_vae": Arm("after, and winter crops", "_winter_and_vae", True),
+    "vae_only": Arm("car from VAE cars alone", "_vae_only", True),
+    "vae_recoloured": Arm("with counterexamples", "_recoloured", True),
 }
 
 

@@ -35,6 +35,11 @@ def generator(*seeds: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
 
 
+def torch_seed(seed: int, number: int) -> int:
+    """A seed for PyTorch's own generator from two numbers, such as those of a run and of a network."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
 def draw_augmentation(count: int, random: torch.Generator, soften: float = 0.0) -> tuple[Tensor, Tensor]:
     """What `augment` needs for `count` images: which are flipped (bool), how much each is softened (0..1).
 

@@ -9,7 +9,7 @@ import pandas as pd
 from lib import comparison, evaluation, runs
 from lib.run_names import parse_run
 from lib.settings import Run
-from lib.testsets import PROTOCOLS, measure, read_answers
+from lib.testsets import PROTOCOLS, WINTER, measure, read_answers
 
 NOTEBOOK = "06_evaluation"
 
@@ -73,7 +73,7 @@ def validation(profile: str, names: list[str]) -> dict[tuple[str, int, int], dic
         made = runs.read_json(run.need("metrics/retraining.json"))
         for arm in made["arms"]:
             answers = read_answers(run.need(f"answers/{arm}.npz"))
-            if {"valid_winter_cars", "valid_winter_noncars"} <= answers.keys():
+            if set(WINTER["valid"]) <= answers.keys():
                 place = found.setdefault((run.split, made["n_winter"], run.seed), {})
                 place.setdefault(arm, measure(answers, "valid"))
     return found

@@ -17,6 +17,7 @@ from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import VAE, Classifier, build_vae
+from lib.retraining import repeated
 from lib.runs import InputError
 from lib.visdrone import CLASSES
 from lib.weights import transfer
@@ -102,7 +103,7 @@ def train_ensemble(
                 where = f"{name} images of {', '.join(group)}"
                 raise InputError(where, str(len(images)), f"at least {least}")
         enough = max(len(own), len(other))
-        mixed = np.concatenate([part[np.arange(enough) % len(part)] for part in (own, other) if len(part)])
+        mixed = np.concatenate([repeated(part, enough) for part in (own, other) if len(part)])
         title = "+".join(group)
         search = []
         for size in sorted(set(recipe.latent_dims)):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lib.arms import ARMS
+from lib.batches import torch_seed
 from lib.visdrone import CAR, CLASSES
 
 SMALLEST_AREA = 0.7  # of a crop that classic augmentation keeps: a car stays a car
@@ -50,7 +51,7 @@ def classic(images: np.ndarray, count: int, seed: int) -> np.ndarray:
     )
     given = torch.from_numpy(repeated(images, count)).permute(0, 3, 1, 2)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence([seed, 11]).generate_state(1)[0]))
+        torch.manual_seed(torch_seed(seed, 11))
         made = torch.stack([change(image) for image in given])
     return np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy())
 

@@ -138,12 +138,19 @@ def compare(ours: pd.DataFrame, committed: pd.DataFrame, reasons: list[str]) -> 
     found = verify.compare_table2(ours, committed, same_machine=not reasons)
     lines = ["Another machine or other versions, so there is a tolerance:", *(f"  {r}" for r in reasons)]
     lines = lines if reasons else ["The machine and versions of the committed numbers: all must be equal."]
-    compared, beyond = found.attrs["compared"], int(found["beyond"].sum())
-    lines.append(f"{compared} measurements, {compared - len(found)} equal, "
-                 f"{len(found) - beyond} within tolerance, {beyond} beyond.")  # fmt: skip
-    if len(found):
-        lines.append(verify.differing(found))
-    return "\n".join(lines), not beyond
+    told, agreed = verify.outcome(found)
+    return "\n".join([*lines, *told]), agreed
+
+
+def check(profile: str, arm: str, run: RunName) -> tuple[str, bool]:
+    """Recompute a row and compare it with the committed one, as `compare`; InputError for bad input."""
+    settings.check_profile(profile)
+    if arm not in ARMS:
+        raise InputError("ARM", repr(arm), f"one of {', '.join(ARMS)}")
+    rows, origin = published(profile, arm, run)
+    ours, here = recompute(profile, arm, run, origin["path"]["threads"])
+    other = verify.other_data(here, origin)
+    return compare(ours, rows, verify.other_machine(here, origin) + ([other] if other else []))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -157,19 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n-synthetic", type=int, help="of a variant, else as in the profile")
     given = parser.parse_args(arguments)
     run = RunName(given.split, given.seed, given.n_winter, given.n_synthetic)
-    try:
-        settings.check_profile(given.profile)
-        if given.arm not in ARMS:
-            raise InputError("ARM", repr(given.arm), f"one of {', '.join(ARMS)}")
-        rows, origin = published(given.profile, given.arm, run)
-        ours, here = recompute(given.profile, given.arm, run, origin["path"]["threads"])
-        other = verify.other_data(here, origin)
-        text, good = compare(ours, rows, verify.other_machine(here, origin) + ([other] if other else []))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(text)
-    return 0 if good else 1
+    return verify.tell(lambda: check(given.profile, given.arm, run))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ from lib.visdrone import CAR, CLASSES
 
 SUMMER = {"test": "summer", "valid": "valid_summer"}
 PROTOCOLS = {"paper": "winter_paper", "heldout": "winter_heldout"}
+WINTER = {  # held-out winter cars and the other classes, by part
+    "test": (PROTOCOLS["heldout"], "winter_noncars"),
+    "valid": ("valid_winter_cars", "valid_winter_noncars"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,7 @@ def summer_cars(store: CropStore, division: Division) -> ImageSet:
 
 def domains(sets: dict[str, ImageSet], part: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Both domains of the "test" or "valid" part, all six classes: {"source", "target"} -> images, labels."""
-    cars, noncars = {
-        "test": ("winter_heldout", "winter_noncars"),
-        "valid": ("valid_winter_cars", "valid_winter_noncars"),
-    }[part]
-    summer, winter = sets[SUMMER[part]], (sets[cars], sets[noncars])
+    summer, winter = sets[SUMMER[part]], [sets[name] for name in WINTER[part]]
     return {
         "source": (summer.images, summer.labels),
         "target": tuple(np.concatenate([getattr(s, name) for s in winter]) for name in ("images", "labels")),
@@ -93,8 +93,7 @@ def target_crops(
     Cars are the first of W. The other classes are training-part crops of group A under simulated snow, so
     none is from where the held-out winter crops are; a user's own winter pictures give their cars alone.
     """
-    parts = [winter_cars(store, division, own)]
-    parts = [ImageSet(*(values[:per_class] for values in (p.images, p.labels, p.sequences))) for p in parts]
+    parts = [winter_cars(store, division, own, min(per_class, len(division.winter)))]
     if own is None:
         labels = store.table["label"].to_numpy()
         free = (division.part == 0) & (division.group == 0)
@@ -167,8 +166,7 @@ def read_answers(file: Path) -> dict[str, evaluation.Answers]:
 
 def measure(answers: dict[str, evaluation.Answers], part: str = "test") -> dict[str, float]:
     """Plain values of a part's measures, "test" (held-out protocol and paper's) or "valid"."""
-    cars = {"test": "winter_heldout", "valid": "valid_winter_cars"}[part]
-    noncars = {"test": "winter_noncars", "valid": "valid_winter_noncars"}[part]
+    cars, noncars = WINTER[part]
     found = evaluation.summer_measures(answers[SUMMER[part]], draws=1)
     found |= evaluation.winter_measures(answers[cars], answers[noncars], draws=1)
     values = {name: measure.value for name, measure in found.items()}

@@ -28,6 +28,7 @@ from lib.batches import (
     generator,
     image_batch,
     on_device,
+    torch_seed,
 )
 from lib.models import IMAGE_SIZE, build_classifier
 
@@ -279,7 +280,7 @@ def stabilise(
     report, networks = [], []
     rows = np.random.default_rng(seed).permutation(len(images))[: steps * batch_size]
     for number in range(candidates):
-        torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+        torch.manual_seed(torch_seed(seed, number))
         model = build()
         history = train_classifier(
             model,
@@ -302,6 +303,16 @@ def stabilise(
     return networks[kept], {"kept": kept, "rate": rate, "steps": steps, "candidates": report}
 
 
+def _fresh(seed: int, number: int, **numbers) -> nn.Module:
+    """A network of the template from an initialisation of its own, by both numbers."""
+    torch.manual_seed(torch_seed(seed, number))
+    return build_classifier(**numbers)
+
+
+def _steps(passes: float, images: int, batch_size: int) -> int:
+    return max(1, int(passes * images / batch_size))
+
+
 def train_judge(
     images: np.ndarray,
     labels: np.ndarray,
@@ -316,9 +327,9 @@ def train_judge(
 
     It sees small images for half of its steps, as the classifier does for most of them.
     """
-    torch.manual_seed(int(np.random.SeedSequence([seed, 1_000_003]).generate_state(1)[0]))
-    judge = build_classifier(width=width)
-    schedule = Schedule(max(1, int(passes * len(images) / batch_size)), batch_size, rate, seed + 1_000_003)
+    judge = _fresh(seed, 1_000_003, width=width)
+    steps = _steps(passes, len(images), batch_size)
+    schedule = Schedule(steps, batch_size, rate, seed + 1_000_003)
     train_classifier(
         judge, images, labels, schedule, path=path, resolutions=(IMAGE_SIZE // 2, IMAGE_SIZE), title="judge"
     )
@@ -342,8 +353,7 @@ def train_critic(
     behind.
     """
     made, labels = image_quality.spoilt_examples(cars, others, examples, seed)
-    torch.manual_seed(int(np.random.SeedSequence([seed, 1_000_033]).generate_state(1)[0]))
-    critic = build_classifier(width=width, classes=image_quality.CRITIC_CLASSES)
-    schedule = Schedule(max(1, int(passes * len(made) / batch_size)), batch_size, rate, seed)
+    critic = _fresh(seed, 1_000_033, width=width, classes=image_quality.CRITIC_CLASSES)
+    schedule = Schedule(_steps(passes, len(made), batch_size), batch_size, rate, seed)
     train_classifier(critic, made, labels, schedule, path=path, title="critic")
     return critic

@@ -9,6 +9,7 @@ training takes another path, and each measure may differ by as much as TOLERANCE
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,30 @@ def differing(differences: pd.DataFrame) -> str:
     return aligned(rows)
 
 
+def outcome(differences: pd.DataFrame, title: str = "") -> tuple[list[str], bool]:
+    """What `compare_table2` found, as lines that begin with a title, and whether nothing is beyond."""
+    compared, beyond = differences.attrs["compared"], int(differences["beyond"].sum())
+    lines = [f"{title}{compared} measurements, {compared - len(differences)} equal, "
+             f"{len(differences) - beyond} within tolerance, {beyond} beyond."]  # fmt: skip
+    if differences.attrs["new"]:
+        new = ", ".join(differences.attrs["new"])
+        lines.append(f"Not in the committed table, so not compared: {new}.")
+    if len(differences):
+        lines.append(differing(differences))
+    return lines, not beyond
+
+
+def tell(compare: Callable[[], tuple[str, bool]]) -> int:
+    """Print a comparison and return its exit status: 0 agrees, 1 does not, 2 bad input, said in one line."""
+    try:
+        text, good = compare()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(text)
+    return 0 if good else 1
+
+
 def verify(profile: str) -> tuple[str, bool]:
     """What differs, as text, and whether all of it is within tolerance. InputError if a file is missing."""
     run, kept = profile_folder(profile) / "summary", settings.ROOT / "figures" / profile
@@ -133,14 +158,8 @@ def verify(profile: str) -> tuple[str, bool]:
     elif not other:
         lines += ["The machine and versions of the committed numbers: everything must be equal."]
     lines += first or ["Table 1 is equal."]
-    compared, beyond = second.attrs["compared"], int(second["beyond"].sum())
-    lines.append(f"Table 2: {compared} measurements, {compared - len(second)} equal, "
-                 f"{len(second) - beyond} within tolerance, {beyond} beyond.")  # fmt: skip
-    if second.attrs["new"]:
-        lines.append(f"Not in the committed table, so not compared: {', '.join(second.attrs['new'])}.")
-    if len(second):
-        lines.append(differing(second))
-    return "\n".join(lines), (not first or not must_agree) and not beyond
+    told, agreed = outcome(second, "Table 2: ")
+    return "\n".join([*lines, *told]), (not first or not must_agree) and agreed
 
 
 def main(arguments: list[str]) -> int:
@@ -148,13 +167,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m lib.verify PROFILE", file=sys.stderr)
         return 2
-    try:
-        text, good = verify(arguments[0])
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(text)
-    return 0 if good else 1
+    return tell(lambda: verify(arguments[0]))
 
 
 if __name__ == "__main__":

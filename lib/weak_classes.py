@@ -66,13 +66,15 @@ def judge(before: Mapping, after: Mapping, weak: Sequence[str], rule: Rule) -> d
     gain: mean change of the weak classes' recall in the target domain. losses: every class, in every
     domain, that loses more than it may, with its change.
     """
-    old, new = (found["target"] for found in (before, after))
-    gain = float(np.mean([new[name]["recall"] - old[name]["recall"] for name in weak]))
+
+    def change_of(domain: str, name: str) -> float:
+        return after[domain][name]["recall"] - before[domain][name]["recall"]
+
+    gain = float(np.mean([change_of("target", name) for name in weak]))
     losses = []
     for domain in DOMAINS:
         for name, old in before[domain].items():
-            change = after[domain][name]["recall"] - old["recall"]
-            allowed = max(rule.tolerance, 1 / old["n"])
+            change, allowed = change_of(domain, name), max(rule.tolerance, 1 / old["n"])
             if old["n"] >= rule.fewest and -change > allowed + 1e-9:
                 losses.append({"domain": domain, "class": name, "change": change, "allowed": allowed})
     return {"accepted": gain > 0 and not losses, "gain": gain, "losses": losses}
