@@ -1,0 +1,112 @@
+"""What changed between two panoramas, classified: what appeared, disappeared, moved or was replaced, and as
+what.
+
+The last stage of the paper's chain (section 2). Each region gets the class that the run's classifier gives
+it, before and after retraining, or "unsure".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
+
+from lib.acceleration import ComputePath
+from lib.changes import Region, overlap
+from lib.georeference import Georeference
+from lib.runs import InputError
+from lib.training import answer
+from lib.visdrone import CLASSES
+
+UNSURE = "unsure"
+REPLACED = 0.3  # intersection over union of a thing of each time: one took the place of the other
+ALIKE = 1.5  # sides of one thing seen twice differ by this factor at most
+TOLD = {"first": "disappeared", "second": "appeared"}
+
+
+def labels_of(shares: np.ndarray, least: float) -> tuple[list[str], np.ndarray]:
+    """Names and probabilities (n,) of the likeliest classes of (n, 6) shares; "unsure" below `least`."""
+    best = shares.argmax(axis=1)
+    probability = shares[np.arange(len(shares)), best]
+    return [CLASSES[k] if p >= least else UNSURE for k, p in zip(best, probability, strict=True)], probability
+
+
+def replaced(regions: list[Region]) -> list[tuple[int, int]]:
+    """Index pairs of regions, one of each time, that lie over each other: something stands where something
+    stood."""
+    one, two = ([k for k, region in enumerate(regions) if region.seen == seen] for seen in TOLD)
+    shared = overlap([regions[k].box for k in one], [regions[k].box for k in two])
+    rows, columns = linear_sum_assignment(-shared)
+    return [(one[r], two[c]) for r, c in zip(rows, columns, strict=True) if shared[r, c] > REPLACED]
+
+
+def moved(regions: list[Region], shares: np.ndarray, within_px: float, but: set[int]):
+    """Index pairs of regions that may be one thing at two places: where it was, where it is.
+
+    Same class, sides alike, at most `within_px` apart; the nearest and likest first (an assignment over
+    all). Colour does not count: snow changes it. It is a guess, as a picture cannot tell one grey car from
+    the next. but: indices that are spoken for. shares: class probabilities (n, 6).
+    """
+    one, two = ([k for k, region in enumerate(regions) if region.seen == seen and k not in but]
+                for seen in TOLD)  # fmt: skip
+    if not one or not two:
+        return []
+    boxes = np.array([region.box for region in regions])
+    middle, side = boxes[:, :2] + boxes[:, 2:] / 2, np.sqrt(boxes[:, 2] * boxes[:, 3])
+    away = np.hypot(*(middle[one][:, None] - middle[two]).transpose(2, 0, 1)) / within_px
+    size = np.abs(np.log(side[one][:, None] / side[two])) / np.log(ALIKE)
+    best = shares.argmax(axis=1)
+    cost = away + 0.5 * size
+    cost[(away > 1) | (size > 1) | (best[one][:, None] != best[two])] = 9.0
+    rows, columns = linear_sum_assignment(cost)
+    return [(one[r], two[c]) for r, c in zip(rows, columns, strict=True) if cost[r, c] < 9]
+
+
+def classify(
+    regions: list[Region],
+    crops: np.ndarray,
+    before,
+    after,
+    path: ComputePath,
+    unsure: float = 0.5,
+    moved_within: float = 0.0,
+    georeference: Georeference | None = None,
+) -> pd.DataFrame:
+    """The table of `lib.anomaly_report`, best score first.
+
+    crops: uint8 (n, 32, 32, 3), one a region; before, after: classifiers; unsure: probability below which a
+    label is "unsure", 0..1; moved_within: farthest distance, pixels of the first panorama, of a thing that
+    moved (0: none is looked for). Where something took another's place, one row tells it, that of the
+    second time. InputError: not one crop a region, a threshold outside 0..1.
+    """
+    if len(crops) != len(regions):
+        raise InputError("crops", f"{len(crops)}", f"one for each of {len(regions)} regions")
+    if not 0 <= unsure <= 1:
+        raise InputError("unsure", str(unsure), "a probability, 0..1")
+    if not regions:
+        return pd.DataFrame()
+    shares_before, shares = (answer(model, crops, path).astype(float) for model in (before, after))
+    (names_before, sure_before), (names, sure) = labels_of(shares_before, unsure), labels_of(shares, unsure)
+    pairs = replaced(regions)
+    spoken = {k for pair in pairs for k in pair}
+    partners = {} if moved_within <= 0 else dict(moved(regions, shares, moved_within, spoken))
+    partners |= {j: i for i, j in partners.items()}
+    old, new = {i for i, _ in pairs}, {j for _, j in pairs}
+    order = [k for k in sorted(range(len(regions)), key=lambda k: (-regions[k].score, k)) if k not in old]
+    number = {k: n for n, k in enumerate(order, 1)}
+    rows = []
+    for k in order:
+        region, (x, y, width, height) = regions[k], regions[k].box
+        change = "changed" if k in new else "moved" if k in partners else TOLD[region.seen]
+        rows.append({
+            "id": number[k], "change": change, "x": x, "y": y, "width": width, "height": height,
+            "score": region.score, "label": names[k], "probability": float(sure[k]),
+            "label_before": names_before[k], "probability_before": float(sure_before[k]),
+            "seen": region.seen, "partner": number[partners[k]] if k in partners else pd.NA,
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    table["partner"] = table["partner"].astype("Int64")
+    middle = table[["x", "y"]].to_numpy() + table[["width", "height"]].to_numpy() / 2
+    place = np.full((len(table), 2), np.nan) if georeference is None else georeference.to_world(middle)
+    table["longitude"], table["latitude"] = place.T
+    return table

@@ -1,0 +1,119 @@
+"""What changed between two pictures of one place: things that one of them shows and the other does not.
+
+The comparison sees its two moments only, no model of the background. Pictures of any size are compared tile
+by tile, at the size at which a vehicle is WORKING pixels wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.evidence import by_colour, by_structure, other_season
+from lib.registration import Registration, lay, shrunk
+from lib.runs import InputError, progress
+from lib.things import find_things
+
+WORKING = 18.0  # pixels across a vehicle at which pictures are compared; larger ones are shrunk to it
+SMALLEST = 6.0  # pixels across a vehicle that still shows
+LEAST = 0.28  # score of a region that counts
+TRACE = 0.6  # of the score of a thing: what overlaps it at the other time with less is its absence
+TILE = 1536  # pixels of the working size that are compared at a time
+MARGIN = 10  # vehicles' widths around a tile that it sees too
+JUDGED = 1e6  # pixels at which the seasons are compared
+
+
+@dataclass(frozen=True)
+class Region:
+    """A thing seen in one of two pictures only.
+
+    box: x, y, width, height in pixels of the first picture; seen: "first" or "second"; score: 0..1, how much
+    it stands out and how much its outline is a vehicle's.
+    """
+
+    box: tuple[float, float, float, float]
+    seen: str
+    score: float
+
+
+def way_of(first, second, registration, vehicle_px, first_seen=None, second_seen=None) -> Callable:
+    """`by_colour` or `by_structure` of `lib.evidence`, for pictures as in `detect`."""
+    scale = min(1.0, float(np.sqrt(JUDGED / (first.shape[0] * first.shape[1]))))
+    one, one_seen, one_up = shrunk(first, first_seen, scale)
+    two, two_seen, two_up = shrunk(second, second_seen, scale * registration.magnification(second.shape))
+    laid, both = lay(two, two_seen, registration.between(one_up, two_up), one.shape[:2])
+    both &= one_seen
+    if not both.any():
+        raise InputError("second flight", "no ground that the first shows too", "flights that overlap")
+    return by_structure if other_season(one, laid, both, vehicle_px * scale) else by_colour
+
+
+def overlap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Intersection over union (n, m) of boxes (n, 4) and (m, 4): x, y, width, height."""
+    one, two = (np.asarray(boxes, float).reshape(-1, 4) for boxes in (one, two))
+    low = np.maximum(one[:, None, :2], two[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (two[:, :2] + two[:, 2:])[None])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    return shared / (np.prod(one[:, 2:], axis=1)[:, None] + np.prod(two[:, 2:], axis=1) - shared)
+
+
+def _once(regions: list[Region]) -> list[Region]:
+    """The best of regions that overlap: tiles find the same thing twice, and where a thing stood, its
+    absence leaves a weak trace at the other time. Two strong ones at both times are both kept: something
+    took its place."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda r: (-r.score, r.box, r.seen)):
+        if kept:
+            shared = overlap([region.box], [other.box for other in kept])[0]
+            same = np.array([other.seen == region.seen for other in kept])
+            weak = np.array([region.score < TRACE * other.score for other in kept])
+            if (shared[same] > 0.3).any() or (shared[~same & weak] > 0.3).any():
+                continue
+        kept.append(region)
+    return sorted(kept, key=lambda r: (r.box[1], r.box[0], r.seen))
+
+
+def detect(
+    first: np.ndarray,
+    second: np.ndarray,
+    registration: Registration,
+    vehicle_px: float,
+    least: float = LEAST,
+    first_seen: np.ndarray | None = None,
+    second_seen: np.ndarray | None = None,
+) -> list[Region]:
+    """Things that one of two pictures of a place shows and the other does not, from top to bottom.
+
+    first, second: RGB uint8 (H, W, 3); registration: of the second onto the first; vehicle_px: how many
+    pixels of the first a usual vehicle is wide (1.8 m divided by the ground sampling distance), at least 6;
+    least: smallest score of a region; first_seen, second_seen: bool (H, W), None for everywhere. Tiles of a
+    bounded size are compared one by one: memory beyond the pictures and their shrunken copies does not grow
+    with them. InputError: a vehicle_px below 6, or pictures without ground in common.
+    """
+    if not vehicle_px >= SMALLEST:
+        raise InputError("vehicle_px", str(vehicle_px), f"{SMALLEST:g} pixels or more; less does not show")
+    shrink = min(1.0, WORKING / vehicle_px)
+    one, one_seen, one_up = shrunk(first, first_seen, shrink)
+    two, two_seen, two_up = shrunk(second, second_seen, shrink * registration.magnification(second.shape))
+    small = registration.between(one_up, two_up)
+    size, margin = vehicle_px * shrink, int(MARGIN * vehicle_px * shrink)
+    height, width = one.shape[:2]
+    way = way_of(first, second, registration, vehicle_px, first_seen, second_seen)
+    found = []
+    corners = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
+    for top, left in progress(corners, desc="comparing"):
+        window = (slice(max(0, top - margin), min(height, top + TILE + margin)),
+                  slice(max(0, left - margin), min(width, left + TILE + margin)))
+        laid, both = lay(two, two_seen, small, one.shape[:2], window)
+        both &= one_seen[window]
+        if not both[top - window[0].start:, left - window[1].start:][:TILE, :TILE].any():
+            continue
+        for seen, evidence in zip(("first", "second"), way(one[window], laid, both, size), strict=True):
+            for (x, y, w, h), score in find_things(*evidence, size, least):
+                x, y = x + window[1].start, y + window[0].start
+                if left <= x + w / 2 < left + TILE and top <= y + h / 2 < top + TILE:
+                    box = tuple(float(v) / shrink for v in (x, y, w, h))
+                    found.append(Region(box, seen, score))
+    return _once(found)
