@@ -11,6 +11,11 @@ FOLDER  ?= data/visdrone
 SETS    ?= train val test-dev
 ARGS    ?=
 QUICK   ?=
+FIRST   ?=
+SECOND  ?=
+PLACE   ?= place
+
+RUN = runs/$(PROFILE)/seed0
 
 VENV := .venv/bin/python
 
@@ -21,7 +26,7 @@ export PYTHONPATH := $(CURDIR)
 OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDIR)/.cache/jupyter" \
       IPYTHONDIR="$(CURDIR)/.cache/ipython" XDG_CACHE_HOME="$(CURDIR)/.cache" MPLBACKEND=
 
-.PHONY: help reproduce improve test lint notebook data publish verify row bench lock clean
+.PHONY: help reproduce improve panorama test lint notebook data publish verify row bench lock clean
 
 help: ## this list
 	@echo "make TARGET [NAME=VALUE ...]"
@@ -40,6 +45,17 @@ reproduce: .venv/.installed ## the main job: data, training, generation, retrain
 
 improve: .venv/.installed ## the automatic loop: weak classes of PROFILE found, new images made, kept if better (notebook 08)
 	@$(OWN) $(VENV) -m snakemake improve $(WORKFLOW)
+
+panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (folders or pictures), VEHICLE_PX, PLACE
+	@test -n "$(FIRST)" && test -n "$(SECOND)" || { \
+	  echo "make panorama: FIRST='$(FIRST)' SECOND='$(SECOND)', expected two folders of frames or two panoramas" >&2; \
+	  exit 2; }
+	@mkdir -p "$(RUN)/notebooks"
+	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(RUN)/notebooks/07_$(PLACE).ipynb" \
+	  --cwd . -k python3 -r profile "$(PROFILE)" -r first_flight "$(FIRST)" -r second_flight "$(SECOND)" \
+	  -r place "$(PLACE)" $(if $(VEHICLE_PX),-p vehicle_px $(VEHICLE_PX)) $(ARGS) >/dev/null 2>"$(RUN)/notebooks/07.log" \
+	  || { grep -a Error "$(RUN)/notebooks/07.log" | tail -1 >&2; exit 1; }
+	@echo "$(RUN)/$(PLACE)/report.html"
 
 test: lint ## lint and all tests
 	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 from lib import dependencies, stages
-from lib.run_names import OPTIONAL, OUTPUTS, parse_run
+from lib.run_names import ONCE, OPTIONAL, OUTPUTS, parse_run
 from lib.runs import InputError
 
 try:
@@ -73,6 +73,7 @@ TARGETS = [
     for run in RUNS
     for notebook in OUTPUTS
     if notebook not in OPTIONAL and parse_run(run).repeats(notebook)
+    if notebook not in ONCE or run == RUNS[0]
     for path in made(notebook, run)
 ]
 

@@ -7,6 +7,8 @@ it, before and after retraining, or "unsure".
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
@@ -62,34 +64,39 @@ def moved(regions: list[Region], shares: np.ndarray, within_px: float, but: set[
     return [(one[r], two[c]) for r, c in zip(rows, columns, strict=True) if cost[r, c] < 9]
 
 
-def classify(
+def answers(models: dict[str, Any], crops: np.ndarray, path: ComputePath) -> dict[str, np.ndarray]:
+    """Class probabilities (n, 6) that each classifier gives crops uint8 (n, 32, 32, 3), which may be none."""
+    if not len(crops):
+        return {name: np.empty((0, len(CLASSES))) for name in models}
+    return {name: answer(path.place(model), crops, path).astype(float) for name, model in models.items()}
+
+
+def tabulate(
     regions: list[Region],
-    crops: np.ndarray,
-    before,
-    after,
-    path: ComputePath,
+    before: np.ndarray,
+    after: np.ndarray,
     unsure: float = 0.5,
     moved_within: float = 0.0,
     georeference: Georeference | None = None,
 ) -> pd.DataFrame:
     """The table of `lib.anomaly_report`, best score first.
 
-    crops: uint8 (n, 32, 32, 3), one a region; before, after: classifiers; unsure: probability below which a
-    label is "unsure", 0..1; moved_within: farthest distance, pixels of the first panorama, of a thing that
-    moved (0: none is looked for). Where something took another's place, one row tells it, that of the
-    second time. InputError: not one crop a region, a threshold outside 0..1.
+    before, after: class probabilities (n, 6) of the regions, by the classifiers before and after retraining;
+    unsure: probability below which a label is "unsure", 0..1; moved_within: farthest distance, pixels of the
+    first panorama, of a thing that moved (0: none is looked for). Where something took another's place, one
+    row tells it, that of the second time. InputError: not one answer a region, a threshold outside 0..1.
     """
-    if len(crops) != len(regions):
-        raise InputError("crops", f"{len(crops)}", f"one for each of {len(regions)} regions")
+    for shares in (before, after):
+        if len(shares) != len(regions):
+            raise InputError("answers", f"{len(shares)}", f"one for each of {len(regions)} regions")
     if not 0 <= unsure <= 1:
         raise InputError("unsure", str(unsure), "a probability, 0..1")
     if not regions:
         return pd.DataFrame()
-    shares_before, shares = (answer(model, crops, path).astype(float) for model in (before, after))
-    (names_before, sure_before), (names, sure) = labels_of(shares_before, unsure), labels_of(shares, unsure)
+    (names_before, sure_before), (names, sure) = labels_of(before, unsure), labels_of(after, unsure)
     pairs = replaced(regions)
     spoken = {k for pair in pairs for k in pair}
-    partners = {} if moved_within <= 0 else dict(moved(regions, shares, moved_within, spoken))
+    partners = {} if moved_within <= 0 else dict(moved(regions, after, moved_within, spoken))
     partners |= {j: i for i, j in partners.items()}
     old, new = {i for i, _ in pairs}, {j for _, j in pairs}
     order = [k for k in sorted(range(len(regions)), key=lambda k: (-regions[k].score, k)) if k not in old]

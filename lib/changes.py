@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from lib.evidence import by_colour, by_structure, other_season
@@ -22,7 +23,9 @@ LEAST = 0.28  # score of a region that counts
 TRACE = 0.6  # of the score of a thing: what overlaps it at the other time with less is its absence
 TILE = 1536  # pixels of the working size that are compared at a time
 MARGIN = 10  # vehicles' widths around a tile that it sees too
-JUDGED = 1e6  # pixels at which the seasons are compared
+SLACK = 3  # pixels outside of a tile of a thing's middle: its box may differ between two tiles
+JUDGED = 1e6  # pixels of the working size at which the season is judged
+GRID = 64  # points along a side that tell where both pictures show ground
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,33 @@ class Region:
     score: float
 
 
-def way_of(first, second, registration, vehicle_px, first_seen=None, second_seen=None) -> Callable:
-    """`by_colour` or `by_structure` of `lib.evidence`, for pictures as in `detect`."""
-    scale = min(1.0, float(np.sqrt(JUDGED / (first.shape[0] * first.shape[1]))))
-    one, one_seen, one_up = shrunk(first, first_seen, scale)
-    two, two_seen, two_up = shrunk(second, second_seen, scale * registration.magnification(second.shape))
-    laid, both = lay(two, two_seen, registration.between(one_up, two_up), one.shape[:2])
-    both &= one_seen
+def way_of(first, second, registration, size, first_seen=None, second_seen=None) -> Callable:
+    """`by_colour` or `by_structure` of `lib.evidence`, for pictures at working size, with masks or None as in
+    `detect`; judged at the square of JUDGED pixels that shows most of what both show."""
+    height, width = first.shape[:2]
+    rows, columns = (((np.arange(GRID) + 0.5) * side / GRID).astype(int) for side in (height, width))
+    points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    there = np.round(registration.sources(points, first.shape)).astype(int)
+    both = ((there >= 0) & (there < second.shape[1::-1])).all(axis=1)
+    if second_seen is not None:
+        both[both] = second_seen[there[both, 1], there[both, 0]]
+    if first_seen is not None:
+        both &= first_seen[points[:, 1], points[:, 0]]
     if not both.any():
         raise InputError("second flight", "no ground that the first shows too", "flights that overlap")
-    return by_structure if other_season(one, laid, both, vehicle_px * scale) else by_colour
+    side = round(np.sqrt(JUDGED))
+    reach = tuple(max(1, min(GRID, round(GRID * side / n))) for n in (width, height))
+    share = cv2.blur(both.reshape(GRID, GRID).astype(np.float32), reach, borderType=cv2.BORDER_CONSTANT)
+    row, column = np.unravel_index(share.argmax(), share.shape)
+    starts = (max(0, min(int(place[k]) - side // 2, n - side))
+              for place, k, n in ((rows, row, height), (columns, column, width)))  # fmt: skip
+    ends = zip(starts, (height, width), strict=True)
+    window = tuple(slice(start, min(start + side, n)) for start, n in ends)
+    everywhere = np.ones(second.shape[:2], bool) if second_seen is None else second_seen
+    laid, shown = lay(second, everywhere, registration, (height, width), window)
+    if first_seen is not None:
+        shown = shown & first_seen[window]
+    return by_structure if other_season(first[window], laid, shown, size) else by_colour
 
 
 def overlap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -75,6 +95,16 @@ def _once(regions: list[Region]) -> list[Region]:
     return sorted(kept, key=lambda r: (r.box[1], r.box[0], r.seen))
 
 
+def _filled(picture: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """The picture with the nearest seen pixel where it shows nothing: black would have an edge."""
+    _, label = cv2.distanceTransformWithLabels(
+        (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((label.max() + 1, 3), np.uint8)
+    colours[label[seen]] = picture[seen]
+    return colours[label]
+
+
 def detect(
     first: np.ndarray,
     second: np.ndarray,
@@ -100,20 +130,25 @@ def detect(
     small = registration.between(one_up, two_up)
     size, margin = vehicle_px * shrink, int(MARGIN * vehicle_px * shrink)
     height, width = one.shape[:2]
-    way = way_of(first, second, registration, vehicle_px, first_seen, second_seen)
-    found = []
+    across, down = one_up[0, 0], one_up[1, 1]  # the shrunken sides are whole: not quite 1 / shrink
+    way = way_of(one, two, small, size, one_seen, two_seen)
+    found, whole = [], two_seen.all()
     corners = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
     for top, left in progress(corners, desc="comparing"):
         window = (slice(max(0, top - margin), min(height, top + TILE + margin)),
                   slice(max(0, left - margin), min(width, left + TILE + margin)))
-        laid, both = lay(two, two_seen, small, one.shape[:2], window)
-        both &= one_seen[window]
+        laid, there = lay(two, two_seen, small, one.shape[:2], window)
+        here = one_seen[window]
+        both = here & there
         if not both[top - window[0].start:, left - window[1].start:][:TILE, :TILE].any():
             continue
-        for seen, evidence in zip(("first", "second"), way(one[window], laid, both, size), strict=True):
+        ours = one[window] if here.all() else _filled(one[window], here)
+        theirs = laid if whole else _filled(laid, there)
+        for seen, evidence in zip(("first", "second"), way(ours, theirs, both, size), strict=True):
             for (x, y, w, h), score in find_things(*evidence, size, least):
                 x, y = x + window[1].start, y + window[0].start
-                if left <= x + w / 2 < left + TILE and top <= y + h / 2 < top + TILE:
-                    box = tuple(float(v) / shrink for v in (x, y, w, h))
+                middle = x + w / 2 - left, y + h / 2 - top
+                if min(middle) >= -SLACK and max(middle) < TILE + SLACK:
+                    box = (float(x * across), float(y * down), float(w * across), float(h * down))
                     found.append(Region(box, seen, score))
     return _once(found)

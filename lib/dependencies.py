@@ -25,6 +25,7 @@ READS = {  # the notebooks whose files a notebook reads; one that is not here re
     "03_vae_transfer": (DATA, "02_classifier_training"),
     "04_generation": (DATA, "02_classifier_training", "03_vae_transfer"),
     "05_retraining": (DATA, "02_classifier_training", "03_vae_transfer", "04_generation"),
+    "07_panorama_anomalies": (DATA, "02_classifier_training", "05_retraining"),
     "08_weak_classes": (DATA, "02_classifier_training"),
 }
 USES = {  # notebooks whose parameters another one takes
@@ -88,27 +89,29 @@ def modules(notebook: str) -> list[Path]:
 
 def _listing(folder: Path) -> str:
     """Hash of a folder's file names and sizes: another data set, or a completed one, is noticed."""
+    if folder.is_file():
+        return _digest(f"{folder.name} {folder.stat().st_size}")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return _digest(*(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files))
 
 
 def _data(parameters: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the folders outside the repository that the data preparation reads."""
-    names = [name for name in parameters if name.endswith("_folder") and parameters[name]]
+    """Hashes of the folders outside the repository that a notebook reads."""
+    names = [name for name in parameters if name.endswith(("_folder", "_flight")) and parameters[name]]
     folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
     if parameters.get("source") == "visdrone" and "data_folder" not in folders:
         from lib.download import FOLDER  # only here: pandas takes a second
         from lib.visdrone import SETS, sets_folder
 
         folders["data_folder"], _ = sets_folder(parameters.get("sets", SETS), settings.ROOT / FOLDER)
-    return {name: _listing(folder) for name, folder in folders.items() if folder.is_dir()}
+    return {name: _listing(folder) for name, folder in folders.items() if folder.exists()}
 
 
 def states(profile: str, run_names: list[str], run: RunName | None = None) -> dict[str, dict[str, Any]]:
     """For each notebook everything that its files depend on, as hashes, ready for JSON.
 
-    The data's own hash counts for the data preparation alone: what it makes of them is
-    kept in `state/stores.json`, an input of the notebooks after it. `run`: as that run
+    The data's own hash counts for the notebooks that read them: what the data preparation makes
+    of them is kept in `state/stores.json`, an input of the notebooks after it. `run`: as that run
     sees it, which matters for a variant.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -124,7 +127,9 @@ def states(profile: str, run_names: list[str], run: RunName | None = None) -> di
                 for name in READS.get(notebook, names[: names.index(notebook)])
             },
         }
-    found[DATA]["data"] = _data(found[DATA]["parameters"])
+    for notebook in names:
+        if notebook == DATA or any(name.endswith("_flight") for name in found[notebook]["parameters"]):
+            found[notebook]["data"] = _data(found[notebook]["parameters"])
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image
 
 from lib.arms import ARMS
 from lib.evaluation import NONCARS, winter_of
@@ -43,6 +45,24 @@ def save(figure: Figure, path: Path) -> Figure:
         figure.savefig(temporary, format="png", metadata={"Software": None})
     plt.close(figure)
     return figure
+
+
+def save_photo(figure: Figure, path: Path, dpi: int = 90) -> Image.Image:
+    """Write a figure that shows photographs as a PNG of 255 colours, in a quarter of the bytes; return it."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
+    plt.close(figure)
+    picture = Image.open(drawn).convert("RGB").quantize(255, dither=Image.Dither.NONE)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
+    return picture
+
+
+def save_picture(picture: np.ndarray, path: Path) -> Path:
+    """Write RGB uint8 (H, W, 3) as a JPEG, whole or not at all."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="JPEG", quality=90)
+    return path
 
 
 def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:

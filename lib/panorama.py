@@ -107,10 +107,12 @@ class Comparison:
     def shared(self) -> float:
         """Share of the first panorama's ground that the second shows too, on a grid of points."""
         height, width = self.first.image.shape[:2]
-        rows, columns = np.linspace(0, height - 1, 60).astype(int), np.linspace(0, width - 1, 60).astype(int)
-        both = self.first.covered[np.ix_(rows, columns)]
-        laid = [[self._second((slice(r, r + 1), slice(c, c + 1)))[1][0, 0] for c in columns] for r in rows]
-        return float((both & np.array(laid)).sum() / max(both.sum(), 1))
+        rows, columns = (((np.arange(60) + 0.5) * side / 60).astype(int) for side in (height, width))
+        here = self.first.covered[np.ix_(rows, columns)].ravel()
+        points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)[here]
+        there = np.round(self.registration.sources(points, self.first.image.shape)).astype(int)
+        there = there[((there >= 0) & (there < self.second.image.shape[1::-1])).all(axis=1)]
+        return float(self.second.covered[there[:, 1], there[:, 0]].sum() / max(here.sum(), 1))
 
     def crops(self) -> np.ndarray:
         """Each region as the classifier sees objects, uint8 (n, 32, 32, 3), from the panorama that shows

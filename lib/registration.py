@@ -51,10 +51,12 @@ class Registration:
 
     def boxes(self, boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Where boxes (n, 4) of the second picture lie in the first, whose shape is (height, width, ...):
-        the upright boxes around their corners."""
+        the upright boxes around their corners. A box begins at the edge of its first pixel, half a pixel
+        before that pixel's centre."""
         if not len(boxes):
             return np.empty((0, 4))
         x, y, w, h = np.asarray(boxes, float).T
+        x, y = x - 0.5, y - 0.5
         corners = np.stack([np.stack([x, y], 1), np.stack([x + w, y], 1), np.stack([x + w, y + h], 1),
                             np.stack([x, y + h], 1)], axis=1)
         there = matching.project(self.matrix, corners.reshape(-1, 2)).reshape(-1, 4, 2)
@@ -62,7 +64,13 @@ class Registration:
         middle = (low + high) / 2
         off = _sample(self.bend, middle, shape)
         off = _sample(self.bend, middle - off, shape)
-        return np.concatenate([low - off, high - low], axis=1)
+        return np.concatenate([low - off + 0.5, high - low], axis=1)
+
+    def sources(self, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Points (n, 2) of the second picture that lie at points (n, 2) of the first, whose shape is
+        (height, width, ...)."""
+        there = np.asarray(points, float) + _sample(self.bend, points, shape)
+        return matching.project(np.linalg.inv(self.matrix), there)
 
 
 def _edges(picture: np.ndarray) -> np.ndarray:
@@ -196,9 +204,7 @@ def lay(
     bool where it shows anything."""
     rows, columns = window or (slice(0, shape[0]), slice(0, shape[1]))
     x, y = np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
-    points = np.column_stack([x.ravel(), y.ravel()]).astype(float)
-    points += _sample(registration.bend, points, shape)
-    there = matching.project(np.linalg.inv(registration.matrix), points).astype(np.float32)
+    there = registration.sources(np.column_stack([x.ravel(), y.ravel()]), shape).astype(np.float32)
     there = there.reshape(*x.shape, 2)
     low = np.floor(there.min(axis=(0, 1))).astype(int) - 2
     high = np.ceil(there.max(axis=(0, 1))).astype(int) + 3

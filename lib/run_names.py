@@ -26,9 +26,12 @@ OUTPUTS = {  # what each notebook leaves in a run's folder, figures aside; * sta
     "04_generation": ("synthetic_*.npy", "intactness*.npy", "recoloured.npy", "recoloured_labels.npy",
                       "judge.safetensors", "metrics/generation.json"),
     "05_retraining": ("classifier_*.safetensors", "answers/*.npz", "metrics/retraining.json"),
+    "07_panorama_anomalies": ("panorama/anomalies.csv", "panorama/anomalies.geojson", "panorama/report.html",
+                              "panorama/first.jpg", "panorama/second.jpg", "metrics/panorama.json"),
     "08_weak_classes": ("weak_classes.safetensors", "metrics/weak_classes.json"),
 }  # fmt: skip
 OPTIONAL = ("08_weak_classes",)  # not part of the main job: `make improve`
+ONCE = ("07_panorama_anomalies",)  # part of it for the profile's first run alone
 
 
 class RunName(NamedTuple):
@@ -49,7 +52,7 @@ class RunName(NamedTuple):
 
     def maker(self, notebook: str) -> RunName:
         """The run whose folder holds what `notebook` makes for this one: without numbers that come later."""
-        late = [n for n in self.numbers() if VARIED[n][1] > notebook or notebook in OPTIONAL]
+        late = [n for n in self.numbers() if VARIED[n][1] > notebook or notebook in OPTIONAL + ONCE]
         return self._replace(**dict.fromkeys(late))
 
     def repeats(self, notebook: str) -> bool:

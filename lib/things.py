@@ -96,7 +96,7 @@ def _tree(shown: np.ndarray, edges: np.ndarray, size: float) -> tuple[list[Part]
             if before is None:
                 lowest.append(len(parts))
             else:
-                row, column = np.argwhere(part.mask)[0]
+                row, column = divmod(int(part.mask.argmax()), part.mask.shape[1])
                 parts[before[1][before[0][window][row, column]]].within.append(len(parts))
             parts.append(part)
         before = labels, index

@@ -36,6 +36,7 @@ TINY = {  # smaller still than the tiny profile
     "03_vae_transfer": {"latent_dim": 8, "steps": 150, "batch_size": 8} | PLAIN,
     "04_generation": {"n_synthetic": 40, "judge_width": 8, "judge_passes": 0.5, "batch_size": 32} | PLAIN,
     "05_retraining": {"n_synthetic": 40, "steps": 4, "batch_size": 16} | PLAIN,
+    "07_panorama_anomalies": {"drawn_frames": [2, 2], "drawn_vehicles": 12},
 }  # fmt: skip
 
 
@@ -228,7 +229,7 @@ def test_a_parameter_reruns_only_what_reads_it(chain):
     after = times(root)
     renewed = {name for name in before if after.get(name) != before[name]}
     executed = {name.split("/")[-1][:2] for name in renewed if "/notebooks/" in name}
-    assert executed == {"05", "06"}
+    assert executed == {"05", "06", "07"}
     assert "seed0/classifier_retrained.safetensors" in renewed and "summary/table2.csv" in renewed
     for name in ("seed0/classifier.safetensors", "seed0/vae_car.safetensors", "seed0/synthetic_car.npy"):
         assert name not in renewed
