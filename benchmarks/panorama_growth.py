@@ -91,14 +91,15 @@ def _one(folder: Path, vehicle_px: float, before: str, after: str) -> dict:
     torch.manual_seed(0)
     files = {"before": before, "after": after}
     models = {name: open_classifier(file) if file else build_classifier() for name, file in files.items()}
-    path = choose_path(compiler="off")
     first, second, seen = (np.load(folder / f"{name}.npy") for name in ("first", "second", "seen"))
     started, busy = time.perf_counter(), time.process_time()
     panoramas = [Panorama(picture, shown, {}, {}, {}, "", 0.0)
                  for picture, shown in ((first, np.ones(seen.shape, bool)), (second, seen))]  # fmt: skip
     comparison = compare(*panoramas, vehicle_px)
     compared = time.perf_counter()
-    answers(models, comparison.crops(), path)
+    crops = comparison.crops()
+    path = choose_path(compiler="off")  # not before: on a CPU this process keeps what it frees from then on
+    answers(models, crops, path)
     ended, busy = time.perf_counter(), time.process_time() - busy
     return {"megapixels": round(seen.size / 1e6, 3), "seconds": round(ended - started, 3),
             "processor_seconds": round(busy, 3), "seconds_classifying": round(ended - compared, 3),

@@ -21,6 +21,7 @@ from lib.training import answer
 from lib.visdrone import CLASSES
 
 UNSURE = "unsure"
+BLOCK = 100  # crops that a classifier sees at a time: beside large panoramas there is little room
 REPLACED = 0.3  # intersection over union of a thing of each time: one took the place of the other
 ALIKE = 1.5  # sides of one thing seen twice differ by this factor at most
 TOLD = {"first": "disappeared", "second": "appeared"}
@@ -68,7 +69,12 @@ def answers(models: dict[str, Any], crops: np.ndarray, path: ComputePath) -> dic
     """Class probabilities (n, 6) that each classifier gives crops uint8 (n, 32, 32, 3), which may be none."""
     if not len(crops):
         return {name: np.empty((0, len(CLASSES))) for name in models}
-    return {name: answer(path.place(model), crops, path).astype(float) for name, model in models.items()}
+    found = {}
+    for name, model in models.items():
+        path.place(model)
+        blocks = (crops[start : start + BLOCK] for start in range(0, len(crops), BLOCK))
+        found[name] = np.concatenate([answer(model, block, path) for block in blocks]).astype(float)
+    return found
 
 
 def tabulate(

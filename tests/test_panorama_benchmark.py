@@ -21,11 +21,11 @@ def _ground(shape, seed):
     rng = np.random.default_rng(seed)
     height, width = shape
     ground = np.full((height, width, 3), (96, 100, 92), np.uint8)
-    for _ in range(260):
+    for _ in range(90):
         x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
         w, h = (int(n) for n in rng.integers(3, 26, 2))
         cv2.rectangle(ground, (x, y), (x + w, y + h), rng.integers(60, 140, 3).tolist(), -1)
-    noise = cv2.GaussianBlur(rng.normal(0, 14, (height, width, 1)), (0, 0), 1.2)[..., None]
+    noise = cv2.GaussianBlur(rng.normal(0, 25, (height, width, 1)), (0, 0), 4)[..., None]
     return np.clip(ground + noise, 0, 255).astype(np.uint8)
 
 
