@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
@@ -23,6 +24,7 @@ from lib.visdrone import CLASSES
 UNSURE = "unsure"
 BLOCK = 100  # crops that a classifier sees at a time: beside large panoramas there is little room
 REPLACED = 0.3  # intersection over union of a thing of each time: one took the place of the other
+UNLIKE = 1.4  # distance, size and colour together: not one thing
 ALIKE = 1.5  # sides of one thing seen twice differ by this factor at most
 TOLD = {"first": "disappeared", "second": "appeared"}
 
@@ -43,12 +45,21 @@ def replaced(regions: list[Region]) -> list[tuple[int, int]]:
     return [(one[r], two[c]) for r, c in zip(rows, columns, strict=True) if shared[r, c] > REPLACED]
 
 
-def moved(regions: list[Region], shares: np.ndarray, within_px: float, but: set[int]):
+def colours_of(crops: np.ndarray) -> np.ndarray:
+    """Mean colour (n, 3), Lab, of the middle of crops uint8 (n, 32, 32, 3)."""
+    middles = crops[:, 8:24, 8:24].reshape(-1, 16, 3)
+    if not len(middles):
+        return np.empty((0, 3))
+    return cv2.cvtColor(middles, cv2.COLOR_RGB2LAB).reshape(len(crops), -1, 3).mean(axis=1)
+
+
+def moved(regions: list[Region], shares: np.ndarray, within_px: float, but: set[int], colours=None):
     """Index pairs of regions that may be one thing at two places: where it was, where it is.
 
-    Same class, sides alike, at most `within_px` apart; the nearest and likest first (an assignment over
-    all). Colour does not count: snow changes it. It is a guess, as a picture cannot tell one grey car from
-    the next. but: indices that are spoken for. shares: class probabilities (n, 6).
+    Same class, sides alike, at most `within_px` apart; the nearest and likest first (an assignment over all).
+    colours (n, 3), if given, count by what they differ over the candidates' median, as snow changes them all.
+    It is a guess: a picture cannot tell one grey car from the next. but: indices that are spoken for.
+    shares: class probabilities (n, 6).
     """
     one, two = ([k for k, region in enumerate(regions) if region.seen == seen and k not in but]
                 for seen in TOLD)  # fmt: skip
@@ -60,7 +71,10 @@ def moved(regions: list[Region], shares: np.ndarray, within_px: float, but: set[
     size = np.abs(np.log(side[one][:, None] / side[two])) / np.log(ALIKE)
     best = shares.argmax(axis=1)
     cost = away + 0.5 * size
-    cost[(away > 1) | (size > 1) | (best[one][:, None] != best[two])] = 9.0
+    if colours is not None:
+        apart = np.linalg.norm(colours[one][:, None] - colours[two], axis=2)
+        cost += 0.5 * np.minimum(apart / max(float(np.median(apart)), 5.0), 2)
+    cost[(away > 1) | (size > 1) | (best[one][:, None] != best[two]) | (cost > UNLIKE)] = 9.0
     rows, columns = linear_sum_assignment(cost)
     return [(one[r], two[c]) for r, c in zip(rows, columns, strict=True) if cost[r, c] < 9]
 
@@ -84,13 +98,15 @@ def tabulate(
     unsure: float = 0.5,
     moved_within: float = 0.0,
     georeference: Georeference | None = None,
+    colours: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The table of `lib.anomaly_report`, best score first.
 
-    before, after: class probabilities (n, 6) of the regions, by the classifiers before and after retraining;
-    unsure: probability below which a label is "unsure", 0..1; moved_within: farthest distance, pixels of the
-    first panorama, of a thing that moved (0: none is looked for). Where something took another's place, one
-    row tells it, that of the second time. InputError: not one answer a region, a threshold outside 0..1.
+    before, after: class probabilities (n, 6) of the regions, by the classifiers before and after
+    retraining; unsure: probability below which a label is "unsure", 0..1; moved_within: farthest distance,
+    pixels of the first panorama, of a thing that moved (0: none is looked for); colours: see `moved`. Where
+    something took another's place, one row tells it, that of the second time. InputError: not one answer a
+    region, a threshold outside 0..1.
     """
     for shares in (before, after):
         if len(shares) != len(regions):
@@ -102,7 +118,7 @@ def tabulate(
     (names_before, sure_before), (names, sure) = labels_of(before, unsure), labels_of(after, unsure)
     pairs = replaced(regions)
     spoken = {k for pair in pairs for k in pair}
-    partners = {} if moved_within <= 0 else dict(moved(regions, after, moved_within, spoken))
+    partners = {} if moved_within <= 0 else dict(moved(regions, after, moved_within, spoken, colours))
     partners |= {j: i for i, j in partners.items()}
     old, new = {i for i, _ in pairs}, {j for _, j in pairs}
     order = [k for k in sorted(range(len(regions)), key=lambda k: (-regions[k].score, k)) if k not in old]

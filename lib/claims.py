@@ -88,11 +88,28 @@ def _fast_path(found: dict) -> list[str]:
     return [claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]
 
 
+def _panorama(found: dict) -> list[str]:
+    """What the stage that compares two flights does on real frames of one place."""
+    changes, tiles, cars = found["changes"], found["stitching"], found["classification"]
+    usual = max(changes[name]["f1"] for name in ("absolute_difference", "structural_similarity"))
+    called = f"{100 * cars['car_called_car']:.0f}" if cars.get("car_called_car") is not None else "–"
+    found_of = " / ".join(f"{100 * changes[name]:.0f}" for name in ("recall", "precision", "f1"))
+    placed = f"{100 * tiles['placed']:.0f} / {tiles['reprojection_px']:.1f} px"
+    ours = f"{placed}; {found_of} ({100 * usual:.0f}); {called}"
+    claim = (
+        f"moments of a real place ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
+        "changed vehicles: recall / precision / F1 (the better usual one's); cars of them called car (%)"
+    )
+    command = f"`{PYTHON} -m benchmarks.panorama FOLDER --run runs/visdrone-val/seed0`"
+    return [claim, command, "10 min", "–", ours]
+
+
 MEASURED = {
     "scene_realism": _scene_realism,
     "vae_heads": _vae_heads,
     "image_score": _image_score,
     "fast_path": _fast_path,
+    "panorama": _panorama,
 }  # benchmark -> its row from figures/benchmarks/<benchmark>.json
 
 

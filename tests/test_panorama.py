@@ -9,7 +9,7 @@ from PIL import Image
 
 from lib import anomaly_report
 from lib.acceleration import choose_path
-from lib.anomalies import answers, labels_of, moved, replaced, tabulate
+from lib.anomalies import answers, colours_of, labels_of, moved, replaced, tabulate
 from lib.changes import Region, overlap
 from lib.flight_colour import seen
 from lib.georeference import Georeference
@@ -327,6 +327,17 @@ def test_moved_pairs_are_linked_both_ways():
     assert "moved" not in set(still["change"]) and still["partner"].isna().all()
     wider = tabulate(regions, shares_of(*names), shares_of(*names), moved_within=301)
     assert (wider["change"] == "moved").sum() == 4
+
+
+def test_colour_tells_which_car_moved():
+    regions = [region(0, 0, "first"), region(100, 0, "second"), region(0, 90, "second")]
+    crops = np.zeros((3, 32, 32, 3), np.uint8)
+    crops[0], crops[1], crops[2] = (200, 30, 30), (190, 40, 40), (20, 20, 20)
+    shares, colours = shares_of("car", "car", "car"), colours_of(crops)
+    assert colours.shape == (3, 3)
+    assert moved(regions, shares, 150, set()) == [(0, 2)]  # the nearer one
+    assert moved(regions, shares, 150, set(), colours) == [(0, 1)]
+    assert moved(regions[:1] + regions[2:], shares[:2], 95, set(), colours[[0, 2]]) == []  # near, but unlike
 
 
 def test_nearest_and_likest_moved_first():
