@@ -19,6 +19,7 @@ IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "pyyaml": "yaml",
+    "scikit-image": "skimage",
     "torch-fidelity": "torch_fidelity",
 }
 PYTHONS = ["3.11", "3.12", "3.13"]  # immutables 0.21, which Snakemake needs, has no wheel for 3.14
