@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
-from lib.flight_colour import correct, shift, zoom
-from lib.matching import project
+from lib.flight_colour import correct, filled
+from lib.matching import project, shift, zoom
 
 SEAM_MEGAPIXELS = 0.6  # of the panorama while seams are sought, or
 SEAM_SHARE = 0.03  # for each frame, if that is more
@@ -113,7 +112,7 @@ def blend(frames, visible, placed, colours, reference, whole) -> tuple[np.ndarra
         window = tuple(slice(max(side.start, int(side.start + at[0]) - margin),
                              min(side.stop, int(side.start + at[-1]) + 1 + margin))
                        for side, at in zip(window, (rows, columns), strict=True))
-        frame = correct(_filled(frames[name], visible[name]), *colours[name])
+        frame = correct(filled(frames[name], visible[name]), *colours[name])
         picture = _warp(frame, placed[name], window, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
         mask = (labels[window] == k).astype(np.uint8) * 255
         blender.feed(picture.astype(np.int16) * FINE, mask, (window[1].start, window[0].start))
@@ -121,11 +120,3 @@ def blend(frames, visible, placed, colours, reference, whole) -> tuple[np.ndarra
     image = ((np.clip(image, 0, 255 * FINE) + FINE // 2) // FINE).astype(np.uint8)
     image[~covered] = 0
     return image, covered
-
-
-def _filled(frame: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """The frame, what is not seen filled from the nearest seen pixel, so that no black bleeds into a seam."""
-    if visible.all() or not visible.any():
-        return frame
-    rows, columns = distance_transform_edt(~visible, return_distances=False, return_indices=True)
-    return frame[rows, columns]

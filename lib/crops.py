@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lib.crop_store import CropStore, open_store_unlocked
 from lib.runs import InputError, atomic_path, progress, write_json, write_table
@@ -68,6 +68,11 @@ def load_frame(path: str | os.PathLike) -> Image.Image:
 def read_frame(path: str | os.PathLike) -> np.ndarray:
     """A frame as RGB uint8 (height, width, 3); InputError as `load_frame`."""
     return np.asarray(load_frame(path))
+
+
+def read_upright(path: str | os.PathLike) -> np.ndarray:
+    """The same, turned as its EXIF orientation says: what a person sees."""
+    return np.asarray(ImageOps.exif_transpose(load_frame(path)))
 
 
 def resize(image: np.ndarray, size: int, box=None, resample=RESAMPLE) -> np.ndarray:

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from lib.matching import shift, zoom
+
 LOW, HIGH = 4, 252  # of 255; darker values carry too coarse a logarithm, brighter ones may be clipped
 GAINS, GAMMAS = (0.25, 4.0), (0.4, 2.5)  # beyond lies no camera setting of one flight, only a bad fit
 BLOCK = 8  # samples on a side of a block: a residual shift of a pixel moves little across its border
@@ -56,14 +58,12 @@ def seen(frame: np.ndarray) -> np.ndarray:
     return cv2.dilate(np.isin(areas, large).astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
 
 
-def zoom(x: float, y: float) -> np.ndarray:
-    """Matrix (3, 3) of a picture made x times as wide, y times as high; pixel centres on whole numbers."""
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-
-
-def shift(x: float, y: float) -> np.ndarray:
-    """Matrix (3, 3) that moves pixels by (x, y)."""
-    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+def filled(frame: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """The frame, what is not seen filled from the nearest seen pixel: black would bleed, and have an edge."""
+    if visible.all() or not visible.any():
+        return frame
+    at = ndimage.distance_transform_edt(~visible, return_distances=False, return_indices=True)
+    return frame[at[0], at[1]]
 
 
 def sample(frame: np.ndarray, visible: np.ndarray, place: np.ndarray, step: float) -> Blocks:

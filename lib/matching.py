@@ -68,6 +68,16 @@ def match(one: Features, two: Features, count: int | None, ratio: float = 0.82) 
     return np.column_stack([rows[keep], columns[best[keep]]])
 
 
+def zoom(x: float, y: float) -> np.ndarray:
+    """Matrix (3, 3) of a picture made x times as wide, y times as high; pixel centres on whole numbers."""
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def shift(x: float, y: float) -> np.ndarray:
+    """Matrix (3, 3) that moves pixels by (x, y)."""
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+
+
 def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (n, 2) after a homography (3, 3)."""
     points = np.asarray(points, float).reshape(1, -1, 2)

@@ -242,6 +242,30 @@ def _touch(one, two) -> bool:
     return bool((apart < one[:, None, 2] + two[None, :, 2]).any())
 
 
+def jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """A picture, RGB uint8 (height, width, 3), as a JPEG file of this quality, 0..100."""
+    done, code = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise RuntimeError(f"the JPEG encoder refused a picture of shape {picture.shape}")
+    return code.tobytes()
+
+
+def checksum(*names: str) -> int:
+    """Of the source code of modules in `lib`: drawings of other code are drawn again."""
+    home = Path(__file__).parent
+    return zlib.crc32(b"".join((home / f"{name}.py").read_bytes().replace(b"\r\n", b"\n") for name in names))
+
+
+def in_processes(task, jobs: list, workers: int | None, desc: str) -> list:
+    """task(job) of each job, in their order, in so many processes (None: one a processor)."""
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers == 1:
+        return [task(job) for job in progress(jobs, desc=desc)]
+    # spawned, not forked: the caller may hold threads
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(progress(pool.map(task, jobs), total=len(jobs), desc=desc))
+
+
 def _draw_sequence(job) -> Counter:
     """Draw and write the frames of one sequence; counts of rows by category."""
     folder, part, seed, number, kind, scale, quota, frames, size = job
@@ -250,12 +274,9 @@ def _draw_sequence(job) -> Counter:
     for k in range(frames):
         picture, rows = sequence.draw(k)
         stem = f"{FIRST_SEQUENCE + number}_{k * 100:05d}_d_{k + 1:07d}"
-        done, code = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sequence.quality])
-        if not done:
-            raise RuntimeError(f"the JPEG encoder refused frame {stem}")
         home = Path(folder) / OFFICIAL.format(part)
         with atomic_path(home / "images" / f"{stem}.jpg") as temporary:
-            temporary.write_bytes(code.tobytes())
+            temporary.write_bytes(jpeg(picture, sequence.quality))
         text = "".join(",".join(map(str, row)) + "\n" for row in rows)
         write_text(home / "annotations" / f"{stem}.txt", text)
         counts.update(row[5] for row in rows)
@@ -300,13 +321,11 @@ def draw_scenes(folder, seed=0, sequences=30, frames_per_sequence=6, size=(960, 
                                ("width", size[0], 64), ("height", size[1], 64), ("seed", seed, 0)):
         if not isinstance(value, (int, np.integer)) or value < least:
             raise InputError(f"draw_scenes {name}", repr(value), f"a whole number of at least {least}")
-    home = Path(__file__).parent
-    code = b"".join((home / f"{name}.py").read_bytes().replace(b"\r\n", b"\n")
-                    for name in ("scenes", "scene_places", "scene_objects", "scene_people", "scene_drawing"))
+    code = checksum("scenes", "scene_places", "scene_objects", "scene_people", "scene_drawing")
     parameters = {"seed": int(seed), "sequences": int(sequences),
                   "frames_per_sequence": int(frames_per_sequence),
                   "size": [int(side) for side in size], "objects_per_frame": float(objects_per_frame),
-                  "code": zlib.crc32(code)}
+                  "code": code}
     done = folder / "scenes.json"
     if done.exists() and read_json(done).get("parameters") == parameters:
         return folder
@@ -320,13 +339,7 @@ def draw_scenes(folder, seed=0, sequences=30, frames_per_sequence=6, size=(960, 
     jobs = [(str(folder), parts[i], int(seed), i, kinds[i], float(scales[i]), quotas[i].tolist(),
              frames_per_sequence,
              parameters["size"]) for i in range(sequences)]
-    workers = min(workers or os.cpu_count() or 1, sequences)
-    if workers == 1:
-        counts = [_draw_sequence(job) for job in progress(jobs, desc="drawing scenes")]
-    else:  # spawned, not forked: the caller may hold threads
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            counts = list(progress(pool.map(_draw_sequence, jobs), total=sequences, desc="drawing scenes"))
-    total = sum(counts, Counter())
+    total = sum(in_processes(_draw_sequence, jobs, workers, "drawing scenes"), Counter())
     write_json(done, {"parameters": parameters, "rows": {str(c): total[c] for c in sorted(total)},
                       "frames": {part: parts.count(part) * frames_per_sequence for part, _ in PARTS}})
     return folder

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib import flights
+from lib import flight_drawing, flight_scene, flights
 from lib.runs import InputError, MissingStep, read_json, write_json
 from lib.visdrone import CLASSES
 
@@ -38,7 +38,7 @@ def truth(small):
 @pytest.fixture
 def scene():
     """A fresh one: a test may change it."""
-    return flights.Scene(**SMALL)
+    return flight_scene.Scene(**SMALL)
 
 
 def ground(truth, flight, frame, pixels):
@@ -52,7 +52,7 @@ def test_same_arguments_same_bytes_whatever_the_workers(small, tmp_path):
 
 
 def test_another_seed_draws_another_scene():
-    one, two = flights.Scene(**SMALL), flights.Scene(**(SMALL | {"seed": 4}))
+    one, two = flight_scene.Scene(**SMALL), flight_scene.Scene(**(SMALL | {"seed": 4}))
     assert one.place.kind == two.place.kind == "street"
     assert [t.category for t in one.things] == [t.category for t in two.things]
     assert one.things[0].before.x != two.things[0].before.x
@@ -124,7 +124,7 @@ def test_a_new_place_is_near_the_old_one_but_clear_of_it(scene):
 @pytest.mark.parametrize("number", [0, 1])
 def test_without_a_thing_the_frame_differs_in_its_box_alone(scene, number):
     """Its shadow aside, which the low sun lays beside it: the box must hold most of what changes."""
-    flight = flights.Flight(scene, number)
+    flight = flight_drawing.Flight(scene, number)
     frame, boxes = flight.draw(1)
     cars = [i for i in boxes if scene.things[i].category == "car"]
     left, top, wide, tall = boxes[index := max(cars, key=lambda i: boxes[i][2] * boxes[i][3])]
@@ -154,8 +154,8 @@ def test_frames_overlap_by_what_was_asked(truth):
 
 
 def test_rows_of_the_grid_overlap_too():
-    scene = flights.Scene(**(SMALL | {"frames": (2, 2), "vehicles": 4}))
-    flight = flights.Flight(scene, 0)
+    scene = flight_scene.Scene(**(SMALL | {"frames": (2, 2), "vehicles": 4}))
+    flight = flight_drawing.Flight(scene, 0)
     centres = np.array([camera.centre[:2] for camera in flight.cameras])
     serpentine = ((0, 1), (1, 2), (2, 3), (3, 0))
     apart = [np.abs(centres[i] - centres[j]).max() for i, j in serpentine]
@@ -194,8 +194,8 @@ def test_vehicles_of_the_second_flight_wear_snow(small, truth):
 
 
 def test_the_second_flight_is_snowy_and_its_roads_are_ploughed(scene):
-    winter = flights.Flight(scene, 1)
-    bare, snowy = (flights._Overhead(winter, 1, snowy=fallen) for fallen in (False, True))
+    winter = flight_drawing.Flight(scene, 1)
+    bare, snowy = (flight_drawing.Overhead(winter, 1, snowy=fallen) for fallen in (False, True))
     greys = []
     for drawing in (bare, snowy):
         drawing.ground()
@@ -291,7 +291,7 @@ def test_bad_arguments_are_named_and_nothing_is_made(tmp_path, wrong, said):
 
 
 def test_more_vehicles_than_have_room_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(flights, "LAYOUTS", 2)
+    monkeypatch.setattr(flight_scene, "LAYOUTS", 2)
     with pytest.raises(InputError, match=r"vehicles: found 400, expected at most \d+") as caught:
         flights.draw_flights(tmp_path / "none", **(ARGUMENTS | {"vehicles": 400}))
     assert 0 < int(caught.value.expected.split()[2].rstrip(":,")) < 400 and not (tmp_path / "none").exists()
