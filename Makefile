@@ -54,7 +54,8 @@ panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (f
 	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(RUN)/notebooks/07_$(PLACE).ipynb" \
 	  --cwd . -k python3 -r profile "$(PROFILE)" -r first_flight "$(FIRST)" -r second_flight "$(SECOND)" \
 	  -r place "$(PLACE)" $(if $(VEHICLE_PX),-p vehicle_px $(VEHICLE_PX)) $(ARGS) >/dev/null 2>"$(RUN)/notebooks/07.log" \
-	  || { grep -a Error "$(RUN)/notebooks/07.log" | tail -1 >&2; exit 1; }
+	  || { $(VENV) -c 'import sys, pathlib; from lib.stages import failure; nb, log = map(pathlib.Path, sys.argv[1:]); \
+	  sys.exit(failure(nb, log.read_text()))' "$(RUN)/notebooks/07_$(PLACE).ipynb" "$(RUN)/notebooks/07.log"; }
 	@echo "$(RUN)/$(PLACE)/report.html"
 
 test: lint ## lint and all tests

@@ -87,7 +87,7 @@ def car_crops(results: list[tuple[Pair, dict]]) -> np.ndarray:
         regions = [result["regions"][r] for r, c in result["hits"]
                    if result["changes"][c][2].strip().lower() in CARS]  # fmt: skip
         if regions:
-            two = [Panorama(moment.frame, np.ones(moment.shape, bool), {}, {}, {}, moment.name, 0.0)
+            two = [Panorama.finished(moment.frame, np.ones(moment.shape, bool), moment.name)
                    for moment in (pair.first, pair.second)]  # fmt: skip
             found.append(Comparison(*two, pair.registration, regions).crops())
     return np.concatenate(found)
@@ -100,8 +100,8 @@ def classification(run: str | None, arm: str, results: list[tuple[Pair, dict]]) 
     arm that the run holds; cars: how many. Values are None, with a reason, where there is nothing to ask.
     """
     from lib.acceleration import choose_path
+    from lib.anomalies import answers
     from lib.classify import open_classifier
-    from lib.training import answer
     from lib.visdrone import CAR, CLASSES
 
     crops = car_crops(results)
@@ -122,7 +122,7 @@ def classification(run: str | None, arm: str, results: list[tuple[Pair, dict]]) 
         if not file.is_file():
             continue
         try:
-            shares = answer(path.place(open_classifier(file)), crops, path)
+            shares = answers({name: open_classifier(file)}, crops, path)[name]
         except InputError as error:
             broken.append(str(error))
             continue

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
-from scipy.optimize import linear_sum_assignment
+from PIL import Image
 
-from lib.changes import Region, detect, overlap
-from lib.crops import load_frame
+from lib.changes import Region, assigned, detect, overlap
+from lib.crops import read_upright
 from lib.registration import Registration, lay, register
 from lib.runs import InputError, progress, read_json
 from lib.stitching import SUFFIXES
@@ -42,7 +41,7 @@ NONE = np.empty((0, 4))
 @lru_cache(maxsize=8)
 def picture(path: Path) -> np.ndarray:
     """RGB uint8 (H, W, 3) of an image file, upright; InputError: corrupt. The last few are kept."""
-    return np.asarray(ImageOps.exif_transpose(load_frame(path)))
+    return read_upright(path)
 
 
 @dataclass(frozen=True)
@@ -267,8 +266,7 @@ def assign(pair: Pair, regions: list[Region], either: bool = False) -> dict:
     shared = overlap(boxes, _boxes(change[0] for change in changes))
     if not either:
         shared = shared * (seen[:, None] == np.array([change[1] for change in changes], dtype=object)[None])
-    rows, columns = linear_sum_assignment(-np.where(shared >= MATCHED, shared, 0))
-    matched = {int(r): int(c) for r, c in zip(rows, columns, strict=True) if shared[r, c] >= MATCHED}
+    matched = dict(assigned(shared, MATCHED))
     excused = overlap(boxes, pair.both).max(axis=1, initial=0) >= MATCHED
     if not either:
         excused &= (overlap(boxes, boxes) * (seen[:, None] != seen[None]) > REPLACED).any(axis=1)

@@ -93,8 +93,8 @@ def _one(folder: Path, vehicle_px: float, before: str, after: str) -> dict:
     models = {name: open_classifier(file) if file else build_classifier() for name, file in files.items()}
     first, second, seen = (np.load(folder / f"{name}.npy") for name in ("first", "second", "seen"))
     started, busy = time.perf_counter(), time.process_time()
-    panoramas = [Panorama(picture, shown, {}, {}, {}, "", 0.0)
-                 for picture, shown in ((first, np.ones(seen.shape, bool)), (second, seen))]  # fmt: skip
+    masks = np.ones(seen.shape, bool), seen
+    panoramas = [Panorama.finished(*one) for one in zip((first, second), masks, strict=True)]
     comparison = compare(*panoramas, vehicle_px)
     compared = time.perf_counter()
     crops = comparison.crops()

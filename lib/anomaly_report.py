@@ -29,8 +29,9 @@ from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.patches import Patch
 from PIL import Image, ImageDraw, ImageFont
 
+from lib import runs
 from lib.georeference import Georeference
-from lib.runs import InputError, atomic_path, write_json, write_text
+from lib.runs import InputError, write_json, write_text
 
 COLUMNS = (
     "id", "change", "x", "y", "width", "height", "score", "label", "probability", "label_before",
@@ -136,9 +137,7 @@ def write_table(path: str | os.PathLike, table: pd.DataFrame) -> Path:
     frame = checked(table).astype({"id": "Int64", "partner": "Int64"})
     for name in frame.select_dtypes("float"):
         frame[name] = frame[name].round(DECIMALS.get(name, 4))
-    with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
-    return Path(path)
+    return runs.write_table(path, frame)
 
 
 def write_geojson(

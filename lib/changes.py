@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from lib.evidence import by_colour, by_structure, other_season
-from lib.registration import Registration, lay, shrunk
+from lib.flight_colour import filled
+from lib.registration import Registration, common_ground, lay, shrunk
 from lib.runs import InputError, progress
 from lib.things import find_things
 
@@ -45,29 +47,21 @@ def way_of(first, second, registration, size, first_seen=None, second_seen=None)
     """`by_colour` or `by_structure` of `lib.evidence`, for pictures at working size, with masks or None as in
     `detect`; judged at the square of JUDGED pixels that shows most of what both show."""
     height, width = first.shape[:2]
-    rows, columns = (((np.arange(GRID) + 0.5) * side / GRID).astype(int) for side in (height, width))
-    points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-    there = np.round(registration.sources(points, first.shape)).astype(int)
-    both = ((there >= 0) & (there < second.shape[1::-1])).all(axis=1)
-    if second_seen is not None:
-        both[both] = second_seen[there[both, 1], there[both, 0]]
-    if first_seen is not None:
-        both &= first_seen[points[:, 1], points[:, 0]]
+    first_seen, second_seen = (np.ones(picture.shape[:2], bool) if mask is None else mask
+                               for picture, mask in ((first, first_seen), (second, second_seen)))  # fmt: skip
+    _, both = common_ground(registration, first_seen, second_seen, GRID)
     if not both.any():
         raise InputError("second flight", "no ground that the first shows too", "flights that overlap")
     side = round(np.sqrt(JUDGED))
     reach = tuple(max(1, min(GRID, round(GRID * side / n))) for n in (width, height))
-    share = cv2.blur(both.reshape(GRID, GRID).astype(np.float32), reach, borderType=cv2.BORDER_CONSTANT)
-    row, column = np.unravel_index(share.argmax(), share.shape)
-    starts = (max(0, min(int(place[k]) - side // 2, n - side))
-              for place, k, n in ((rows, row, height), (columns, column, width)))  # fmt: skip
-    ends = zip(starts, (height, width), strict=True)
-    window = tuple(slice(start, min(start + side, n)) for start, n in ends)
-    everywhere = np.ones(second.shape[:2], bool) if second_seen is None else second_seen
-    laid, shown = lay(second, everywhere, registration, (height, width), window)
-    if first_seen is not None:
-        shown = shown & first_seen[window]
-    return by_structure if other_season(first[window], laid, shown, size) else by_colour
+    share = cv2.blur(both.astype(np.float32), reach, borderType=cv2.BORDER_CONSTANT)
+    middle = np.unravel_index(share.argmax(), share.shape)
+    starts = [max(0, min(int((k + 0.5) * n / GRID) - side // 2, n - side))
+              for k, n in zip(middle, (height, width), strict=True)]  # fmt: skip
+    window = tuple(slice(start, min(start + side, n))
+                   for start, n in zip(starts, (height, width), strict=True))  # fmt: skip
+    laid, shown = lay(second, second_seen, registration, (height, width), window)
+    return by_structure if other_season(first[window], laid, shown & first_seen[window], size) else by_colour
 
 
 def overlap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -77,6 +71,13 @@ def overlap(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (two[:, :2] + two[:, 2:])[None])
     shared = np.prod(np.maximum(high - low, 0), axis=2)
     return shared / (np.prod(one[:, 2:], axis=1)[:, None] + np.prod(two[:, 2:], axis=1) - shared)
+
+
+def assigned(shared: np.ndarray, least: float) -> list[tuple[int, int]]:
+    """Index pairs (row, column) of overlaps (n, m) of at least `least`, each row and column once at most."""
+    rows, columns = linear_sum_assignment(-np.where(shared >= least, shared, 0))
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return [(row, column) for row, column in pairs if shared[row, column] >= least]
 
 
 def _once(regions: list[Region]) -> list[Region]:
@@ -93,16 +94,6 @@ def _once(regions: list[Region]) -> list[Region]:
                 continue
         kept.append(region)
     return sorted(kept, key=lambda r: (r.box[1], r.box[0], r.seen))
-
-
-def _filled(picture: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """The picture with the nearest seen pixel where it shows nothing: black would have an edge."""
-    _, label = cv2.distanceTransformWithLabels(
-        (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    colours = np.zeros((label.max() + 1, 3), np.uint8)
-    colours[label[seen]] = picture[seen]
-    return colours[label]
 
 
 def detect(
@@ -132,7 +123,7 @@ def detect(
     height, width = one.shape[:2]
     across, down = one_up[0, 0], one_up[1, 1]  # the shrunken sides are whole: not quite 1 / shrink
     way = way_of(one, two, small, size, one_seen, two_seen)
-    found, whole = [], two_seen.all()
+    found = []
     corners = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
     for top, left in progress(corners, desc="comparing"):
         window = (slice(max(0, top - margin), min(height, top + TILE + margin)),
@@ -142,8 +133,8 @@ def detect(
         both = here & there
         if not both[top - window[0].start:, left - window[1].start:][:TILE, :TILE].any():
             continue
-        ours = one[window] if here.all() else _filled(one[window], here)
-        theirs = laid if whole else _filled(laid, there)
+        ours = filled(one[window], here)
+        theirs = filled(laid, there)
         for seen, evidence in zip(("first", "second"), way(ours, theirs, both, size), strict=True):
             for (x, y, w, h), score in find_things(*evidence, size, least):
                 x, y = x + window[1].start, y + window[0].start

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 
-from lib.changes import overlap
+from lib.changes import assigned, overlap
 from lib.flights import read_truth
 from lib.matching import project
 from lib.panorama import Comparison
@@ -62,8 +61,7 @@ def score(
     boxes = np.array([region.box for region in regions]).reshape(-1, 4)
     shared = overlap(boxes, truth[["x", "y", "width", "height"]].to_numpy())
     shared *= np.array([r.seen for r in regions])[:, None] == truth["seen"].to_numpy()[None]
-    rows, columns = linear_sum_assignment(-np.where(shared >= FOUND, shared, 0))
-    hits = [(r, c) for r, c in zip(rows, columns, strict=True) if shared[r, c] >= FOUND]
+    hits = assigned(shared, FOUND)
     people = truth["category"].to_numpy() == "pedestrian"
     vehicles = [(r, c) for r, c in hits if not people[c]]
     false = len(regions) - len(hits)

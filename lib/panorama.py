@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lib import changes
-from lib.crops import SIZE, load_frame, resize
+from lib.crops import SIZE, read_upright, resize
 from lib.flight_colour import seen
 from lib.georeference import Georeference, from_frames
-from lib.registration import Registration, lay, register
+from lib.registration import Registration, common_ground, lay, register
 from lib.runs import InputError
 from lib.stitching import SUFFIXES, Panorama, read_flight, stitch
 
@@ -57,7 +57,7 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
         raise InputError(source, found, f"a folder of frames, or one panorama ({', '.join(SUFFIXES)})")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(MEGAPIXELS * 1e6)
     try:
-        image = np.asarray(ImageOps.exif_transpose(load_frame(source)))
+        image = read_upright(source)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     if image.shape[0] * image.shape[1] > MEGAPIXELS * 1e6:
@@ -66,8 +66,7 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
     shown = seen(image)
     if not shown.any():
         raise InputError(source, "nothing but black", "a panorama")
-    place = {source.name: np.eye(3)}
-    panorama = Panorama(image, shown, place, {source.name: (np.ones(3), np.ones(3))}, {}, source.name, 0.0)
+    panorama = Panorama.finished(image, shown, source.name)
     return Flight(panorama, {"frames": "one, a finished panorama"} | _size(panorama), None)
 
 
@@ -106,13 +105,8 @@ class Comparison:
 
     def shared(self) -> float:
         """Share of the first panorama's ground that the second shows too, on a grid of points."""
-        height, width = self.first.image.shape[:2]
-        rows, columns = (((np.arange(60) + 0.5) * side / 60).astype(int) for side in (height, width))
-        here = self.first.covered[np.ix_(rows, columns)].ravel()
-        points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)[here]
-        there = np.round(self.registration.sources(points, self.first.image.shape)).astype(int)
-        there = there[((there >= 0) & (there < self.second.image.shape[1::-1])).all(axis=1)]
-        return float(self.second.covered[there[:, 1], there[:, 0]].sum() / max(here.sum(), 1))
+        here, both = common_ground(self.registration, self.first.covered, self.second.covered, 60)
+        return float(both.sum() / max(here.sum(), 1))
 
     def crops(self) -> np.ndarray:
         """Each region as the classifier sees objects, uint8 (n, 32, 32, 3), from the panorama that shows

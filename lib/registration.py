@@ -92,8 +92,7 @@ def shrunk(picture: np.ndarray, seen: np.ndarray | None, scale: float):
     size = max(1, round(width * scale)), max(1, round(height * scale))
     picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     seen = cv2.resize(seen.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 254
-    x, y = width / size[0], height / size[1]
-    return picture, seen, np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+    return picture, seen, matching.zoom(width / size[0], height / size[1])
 
 
 def _matching_scale(picture: np.ndarray) -> float:
@@ -116,12 +115,12 @@ def register(first: np.ndarray, second: np.ndarray, first_seen=None, second_seen
     source, target = _points(pairs, [matching.match(a, b, None, ratio=0.88) for a, b in pairs])
     matrix, agree = _agreeing(source, target, REACH[0])
     found = f"{agree.sum()} of {len(source)} matches agree"
-    good = agree.sum() >= FIRST and _plausible(matrix, two.shape, one.shape)
+    good = agree.sum() >= FIRST and _plausible(matrix, two.shape)
     for reach in REACH[1:] if good else ():
         source, target = _points(pairs, [matching.guided(a, b, matrix, reach) for a, b in pairs])
         better, agree = _agreeing(source, target, 3.0)
         found = f"{agree.sum()} of {len(source)} matches agree"
-        good = agree.sum() >= LEAST and _plausible(better, two.shape, one.shape)
+        good = agree.sum() >= LEAST and _plausible(better, two.shape)
         if not good:
             break
         matrix = better
@@ -154,8 +153,9 @@ def _agreeing(source, target, reach: float) -> tuple[np.ndarray | None, np.ndarr
     return matrix / matrix[2, 2], agree.ravel() > 0
 
 
-def _plausible(matrix, second: tuple[int, ...], first: tuple[int, ...]) -> bool:
-    """Whether the second picture lies on the first without folding, at a fifth to five times its size."""
+def _plausible(matrix, second: tuple[int, ...]) -> bool:
+    """Whether the second picture, of this shape, lies on the first without folding, at a fifth to five times
+    its size."""
     corners = np.array([[0, 0], [second[1], 0], [second[1], second[0]], [0, second[0]]], float)
     sizes = matching.magnification(matrix, np.vstack([corners, corners.mean(axis=0)]))
     return bool(sizes.min() > 0.2 and sizes.max() < 5 and sizes.max() < 4 * sizes.min())
@@ -191,6 +191,20 @@ def _sample(bend: np.ndarray, points: np.ndarray, shape: tuple[int, int]) -> np.
     x = (points[:, 0] + 0.5) * columns / shape[1] - 0.5
     y = (points[:, 1] + 0.5) * rows / shape[0] - 0.5
     return np.stack([map_coordinates(bend[..., k], (y, x), order=1, mode="nearest") for k in (0, 1)], axis=1)
+
+
+def common_ground(
+    registration: Registration, first_seen: np.ndarray, second_seen: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the first picture, and whether both show anything, bool (count, count) each, at the middles of
+    as many cells of the first; first_seen, second_seen: masks, bool (H, W), of the two pictures."""
+    rows, columns = (((np.arange(count) + 0.5) * side / count).astype(int) for side in first_seen.shape)
+    points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    there = np.round(registration.sources(points, first_seen.shape)).astype(int)
+    both = ((there >= 0) & (there < second_seen.shape[::-1])).all(axis=1)
+    both[both] = second_seen[there[both, 1], there[both, 0]]
+    here = first_seen[np.ix_(rows, columns)]
+    return here, here & both.reshape(count, count)
 
 
 def lay(

@@ -38,7 +38,7 @@ def save_frames(folder, picture, starts=(0, 90, 180), size=(180, 240)):
 
 def panorama_of(picture, covered=None) -> Panorama:
     covered = np.ones(picture.shape[:2], bool) if covered is None else covered
-    return Panorama(picture, covered, {"x": np.eye(3)}, {"x": (np.ones(3), np.ones(3))}, {}, "x", 0.0)
+    return Panorama.finished(picture, covered, "x")
 
 
 def turned(picture, degrees=25, scale=0.85):
