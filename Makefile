@@ -15,7 +15,7 @@ FIRST   ?=
 SECOND  ?=
 PLACE   ?= place
 
-RUN = runs/$(PROFILE)/seed0
+AT = runs/$(PROFILE)/seed0/places/$(PLACE)
 
 VENV := .venv/bin/python
 
@@ -50,13 +50,14 @@ panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (f
 	@test -n "$(FIRST)" && test -n "$(SECOND)" || { \
 	  echo "make panorama: FIRST='$(FIRST)' SECOND='$(SECOND)', expected two folders of frames or two panoramas" >&2; \
 	  exit 2; }
-	@mkdir -p "$(RUN)/notebooks"
-	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(RUN)/notebooks/07_$(PLACE).ipynb" \
+	@case "$(PLACE)" in ""|.*|*/*) echo "make panorama: PLACE is '$(PLACE)', expected a plain name" >&2; exit 2;; esac
+	@mkdir -p "$(AT)"
+	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(AT)/notebook.ipynb" \
 	  --cwd . -k python3 -r profile "$(PROFILE)" -r first_flight "$(FIRST)" -r second_flight "$(SECOND)" \
-	  -r place "$(PLACE)" $(if $(VEHICLE_PX),-p vehicle_px $(VEHICLE_PX)) $(ARGS) >/dev/null 2>"$(RUN)/notebooks/07.log" \
+	  -r place "$(PLACE)" $(if $(VEHICLE_PX),-p vehicle_px $(VEHICLE_PX)) $(ARGS) >/dev/null 2>"$(AT)/notebook.log" \
 	  || { $(VENV) -c 'import sys, pathlib; from lib.stages import failure; nb, log = map(pathlib.Path, sys.argv[1:]); \
-	  sys.exit(failure(nb, log.read_text()))' "$(RUN)/notebooks/07_$(PLACE).ipynb" "$(RUN)/notebooks/07.log"; }
-	@echo "$(RUN)/$(PLACE)/report.html"
+	  sys.exit(failure(nb, log.read_text()))' "$(AT)/notebook.ipynb" "$(AT)/notebook.log"; }
+	@echo "$(AT)/report.html"
 
 test: lint ## lint and all tests
 	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

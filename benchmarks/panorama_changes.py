@@ -19,10 +19,9 @@ import numpy as np
 from PIL import Image
 
 from lib.changes import Region, assigned, detect, overlap
-from lib.crops import read_upright
+from lib.crops import pictures_below, read_upright
 from lib.registration import Registration, lay, register
 from lib.runs import InputError, progress, read_json
-from lib.stitching import SUFFIXES
 from lib.yolo import class_names, read_yolo
 
 MATCHED = 0.3  # intersection over union of a region and the vehicle that it is
@@ -91,16 +90,7 @@ def frames_of(folder: Path) -> dict[str, Path]:
 
     InputError: no such folder, no image. Hidden files and folders do not count.
     """
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "a folder of frames")
-    found = {}
-    for path in folder.rglob("*"):
-        below = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in below.parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            found[below.as_posix()] = path
-    if not found:
-        raise InputError(folder, "no images", f"frames ({', '.join(SUFFIXES)})")
+    found = {below.as_posix(): path for below, path in pictures_below(folder, "a folder of frames").items()}
 
     def order(name):
         return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]

@@ -100,7 +100,7 @@ def tabulate(
     georeference: Georeference | None = None,
     colours: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """The table of `lib.anomaly_report`, best score first.
+    """The table of `lib.anomaly_table`, best score first.
 
     before, after: class probabilities (n, 6) of the regions, by the classifiers before and after
     retraining; unsure: probability below which a label is "unsure", 0..1; moved_within: farthest distance,

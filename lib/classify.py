@@ -15,28 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.crops import SIZE, read_frame, resize
+from lib.crops import SIZE, pictures_below, read_frame, resize
 from lib.runs import InputError, progress, write_table
 from lib.visdrone import CLASSES
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 BLOCK = 500  # crops in memory at a time
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
-    """Image files under a folder, sub-folders included, in the order of their paths; InputError if none.
-
-    Hidden ones are no data: macOS puts a `._x.jpg` beside the x.jpg that it copies.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "a folder of crops")
-    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS}
-    seen = [below for below in found if not any(part.startswith(".") for part in below.parts)]
-    images = [found[below] for below in sorted(seen, key=Path.as_posix) if found[below].is_file()]
-    if not images:
-        raise InputError(folder, "no images", f"files that end in {', '.join(sorted(ENDINGS))}")
-    return images
+    """Image files under a folder, sub-folders included, in the order of their paths; InputError if none."""
+    return list(pictures_below(folder, "a folder of crops").values())
 
 
 def open_classifier(weights: str | os.PathLike):

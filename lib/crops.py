@@ -29,6 +29,7 @@ from lib.crop_store import CropStore, open_store_unlocked
 from lib.runs import InputError, atomic_path, progress, write_json, write_table
 from lib.visdrone import SETS, Objects
 
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # endings of picture files
 VERSION = 1  # a change of the pixels that this file makes gets a new number, so old stores are cut again
 SIZE = 32
 PATCH = 96  # what snow sees: the object with half a box around it on each side
@@ -73,6 +74,23 @@ def read_frame(path: str | os.PathLike) -> np.ndarray:
 def read_upright(path: str | os.PathLike) -> np.ndarray:
     """The same, turned as its EXIF orientation says: what a person sees."""
     return np.asarray(ImageOps.exif_transpose(load_frame(path)))
+
+
+def pictures_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
+    """Path relative to the folder -> picture file, sub-folders included, in the order of their paths.
+
+    Hidden ones are no data: macOS puts a `._x.jpg` beside the x.jpg that it copies. InputError: no such
+    folder (`what` says what it should be), no picture in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", what)
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix.lower() in PICTURES}
+    seen = [below for below in found if not any(part.startswith(".") for part in below.parts)]
+    pictures = {below: found[below] for below in sorted(seen, key=Path.as_posix) if found[below].is_file()}
+    if not pictures:
+        raise InputError(folder, "no images", f"files that end in {', '.join(PICTURES)}")
+    return pictures
 
 
 def resize(image: np.ndarray, size: int, box=None, resample=RESAMPLE) -> np.ndarray:

@@ -16,14 +16,26 @@ import numpy as np
 from PIL import Image
 
 from lib import changes
-from lib.crops import SIZE, read_upright, resize
+from lib.crops import PICTURES, SIZE, read_upright, resize
 from lib.flight_colour import seen
 from lib.georeference import Georeference, from_frames
 from lib.registration import Registration, common_ground, lay, register
 from lib.runs import InputError
-from lib.stitching import SUFFIXES, Panorama, read_flight, stitch
+from lib.stitching import Panorama, read_flight, stitch
 
 MEGAPIXELS = 400  # of a panorama, at most
+
+
+def results_folder(place: str) -> str:
+    """Where a run keeps what changed at a place of one's own, by its name; "" for the drawn flights.
+
+    What lies below `places` is a person's own and is never published. InputError: no plain name.
+    """
+    if not place:
+        return "panorama"
+    if place.startswith(".") or Path(place).name != place:
+        raise InputError("place", repr(place), "a plain name, without folders")
+    return f"places/{place}"
 
 
 @dataclass(frozen=True)
@@ -51,10 +63,10 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
         facts = {"frames": f"{len(panorama.places)} of {len(frames)} joined",
                  "median error between frames": f"{panorama.error_px:.2f} px"}
         return Flight(panorama, facts | _size(panorama), from_frames(panorama.places, sizes, source))
-    if source.suffix.lower() not in SUFFIXES:
+    if source.suffix.lower() not in PICTURES:
         ends = f"a file that ends in {source.suffix!r}"
         found = ends if source.exists() else "no such file or folder"
-        raise InputError(source, found, f"a folder of frames, or one panorama ({', '.join(SUFFIXES)})")
+        raise InputError(source, found, f"a folder of frames, or one panorama ({', '.join(PICTURES)})")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(MEGAPIXELS * 1e6)
     try:
         image = read_upright(source)

@@ -18,13 +18,11 @@ import cv2
 import numpy as np
 
 from lib.blending import blend
-from lib.crops import read_upright
+from lib.crops import PICTURES, read_upright
 from lib.flight_colour import correct_flight, seen
 from lib.matching import describe, shift
 from lib.placing import outline, place_frames, reason, residuals
 from lib.runs import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,10 @@ def read_flight(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of frames")
     paths = sorted(path for path in folder.iterdir()
-                   if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."))
+                   if path.suffix.lower() in PICTURES and path.is_file() and not path.name.startswith("."))
     if len(paths) < 2:
         found = f"one image ({paths[0].name})" if paths else "no images"
-        raise InputError(folder, found, f"two overlapping frames at least ({', '.join(SUFFIXES)})")
+        raise InputError(folder, found, f"two overlapping frames at least ({', '.join(PICTURES)})")
     return {path.name: read_upright(path) for path in paths}
 
 

@@ -23,14 +23,13 @@ import numpy as np
 import pandas as pd
 
 from lib.crop_store import CropStore, open_store
-from lib.crops import SIZE, cut_boxes
+from lib.crops import PICTURES, SIZE, cut_boxes
 from lib.runs import InputError, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo
 
 SOURCES = ("crops", "frames", "simulated")
 COLUMNS = ("set", "frame", "sequence", "line", "x", "y", "width", "height", "label")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 # A data set's own class name -> ours. Other names are left out and counted: nothing is merged.
 NAMES = {name: name for name in CLASSES} | {
     "ignored": "ignored region", "motor": "motorcycle", "motorbike": "motorcycle", "person": "pedestrian",
@@ -107,13 +106,13 @@ def _pictures(folder: Path, files: list[Path]) -> dict[str, Path]:
     """Path below the folder without suffix -> image file."""
     paths: dict[str, Path] = {}
     for path in files:
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in PICTURES:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in paths:
                 raise InputError(path, f"a second picture beside {paths[name].name}", "one picture a name")
             paths[name] = path
     if not paths:
-        raise InputError(folder, "no picture", "files that end in " + ", ".join(sorted(SUFFIXES)))
+        raise InputError(folder, "no picture", "files that end in " + ", ".join(PICTURES))
     return paths
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lib import anomaly_report
+from lib import anomaly_table
 from lib.acceleration import choose_path
 from lib.anomalies import answers, colours_of, labels_of, moved, replaced, tabulate
 from lib.changes import Region, overlap
 from lib.flight_colour import seen
 from lib.georeference import Georeference
-from lib.panorama import Comparison, compare, open_flight
+from lib.panorama import Comparison, compare, open_flight, results_folder
 from lib.registration import Registration, lay
 from lib.runs import InputError
 from lib.stitching import Panorama
@@ -111,6 +111,14 @@ def test_flights_that_are_none(tmp_path, monkeypatch):
         with pytest.warns(Image.DecompressionBombWarning):
             open_flight(one)
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_results_of_ones_own_places_lie_apart():
+    assert results_folder("") == "panorama"
+    assert results_folder("north field") == "places/north field"
+    for name in ("a/b", "..", ".hidden", "/x", "x/"):
+        with pytest.raises(InputError, match="place: found .*, expected a plain name"):
+            results_folder(name)
 
 
 # Comparisons --------------------------------------------------------------------------------------------
@@ -291,7 +299,7 @@ def test_table_of_changes(path):
     crops = crops_of(RED, BLUE, GREY)
     found = answers({"before": ByColour(sure=1.0), "after": ByColour()}, crops, path)
     table = tabulate(regions, found["before"], found["after"], unsure=0.5)
-    assert tuple(table.columns) == anomaly_report.COLUMNS
+    assert tuple(table.columns) == anomaly_table.COLUMNS
     assert table["id"].tolist() == [1, 2, 3] and table["score"].tolist() == [0.9, 0.6, 0.4]
     assert table["change"].tolist() == ["appeared", "appeared", "disappeared"]
     assert table["seen"].tolist() == ["second", "second", "first"]
@@ -322,7 +330,7 @@ def test_moved_pairs_are_linked_both_ways():
     assert table["change"].tolist() == [*changes, "appeared", "disappeared", "appeared"]
     linked = table.dropna(subset="partner")
     assert dict(zip(linked["id"], linked["partner"], strict=True)) == {1: 5, 5: 1}
-    assert anomaly_report.counts(table) == {"appeared": 3, "disappeared": 3, "moved": 1, "changed": 0}
+    assert anomaly_table.counts(table) == {"appeared": 3, "disappeared": 3, "moved": 1, "changed": 0}
     still = tabulate(regions, shares_of(*names), shares_of(*names))
     assert "moved" not in set(still["change"]) and still["partner"].isna().all()
     wider = tabulate(regions, shares_of(*names), shares_of(*names), moved_within=301)
@@ -384,10 +392,10 @@ def test_bad_arguments_are_said():
 def test_tables_can_be_written(tmp_path):
     empty = tabulate([], shares_of(), shares_of())
     assert len(empty) == 0
-    written = pd.read_csv(anomaly_report.write_table(tmp_path / "none.csv", empty))
-    assert tuple(written.columns) == anomaly_report.COLUMNS and len(written) == 0
-    assert anomaly_report.summary(empty).startswith("Nothing changed")
+    written = pd.read_csv(anomaly_table.write_table(tmp_path / "none.csv", empty))
+    assert tuple(written.columns) == anomaly_table.COLUMNS and len(written) == 0
+    assert anomaly_table.summary(empty).startswith("Nothing changed")
     regions = [region(0, 0, "first"), region(50, 0, "second")]
     table = tabulate(regions, *[shares_of("car", "car")] * 2, moved_within=90)
-    written = pd.read_csv(anomaly_report.write_table(tmp_path / "some.csv", table))
+    written = pd.read_csv(anomaly_table.write_table(tmp_path / "some.csv", table))
     assert written["partner"].tolist() == [2, 1] and written["change"].tolist() == ["moved", "moved"]

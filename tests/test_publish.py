@@ -53,12 +53,15 @@ def test_a_file_that_is_no_longer_made_goes(finished, repository):
 )
 def test_imagery_is_published_only_of_drawn_scenes(make_run, repository, profile, source):
     (repository / "params" / profile).mkdir()
-    make_run(profile, (0,), source)
+    folder = make_run(profile, (0,), source)
+    for name in ("images_field.png", "panorama.json"):  # what a person's own flights leave
+        runs.write_text(folder / "seed0/places/field" / name, "{}")
     report.text(profile)
     before = contents(repository / "notebooks")
     publish.publish_files(publish.published_files(profile), repository / "figures" / profile)
     found = contents(repository / "figures" / profile)
     assert "classes.png" in found and not any("images_" in name for name in found)
+    assert not any("field" in name or "panorama" in name for name in found)
     if profile != "embedded":
         assert publish.main([profile]) == 0
         assert contents(repository / "notebooks") == before
