@@ -62,6 +62,12 @@ class Moment:
     ignored: np.ndarray = field(default_factory=NONE.copy)
 
     @property
+    def place(self) -> str:
+        """What its scene is called: folder and size."""
+        height, width = self.shape
+        return f"{self.path.parent.name}, {width} x {height}"
+
+    @property
     def frame(self) -> np.ndarray:
         """RGB uint8 (H, W, 3), upright; InputError: a corrupt image."""
         return picture(self.path)
@@ -309,12 +315,23 @@ def _usual(pair: Pair) -> Iterator[tuple[str, int, list[Region]]]:
             yield how, place, [Region(tuple(float(n) for n in row[:4]), "first", 1.0) for row in parts]
 
 
+def _scores(results: list[tuple[Pair, dict]], usual: dict[str, list[list[dict]]]) -> dict:
+    """Figures of `lib.changes` over what `assign` gave, and of each usual comparison at the threshold with
+    the best F1 on these very pairs, which is said; `usual`: name -> for each threshold what `assign` gave."""
+    found = {"pairs": len(results), **figures([result for _, result in results])}
+    for how, kept in usual.items():
+        entries = [figures(part) | {"threshold": round(float(threshold), 3)}
+                   for part, threshold in zip(kept, THRESHOLDS[how], strict=True)]  # fmt: skip
+        found[how] = max(entries, key=lambda entry: entry["f1"] or 0)
+    return found
+
+
 def measure(pairs: list[Pair]) -> tuple[dict, list[tuple[Pair, dict]], list[str]]:
     """Counts, recall, precision and F1 of `lib.changes` and of the usual comparisons; what `assign` gave for
     each pair; pairs that could not be compared, with the reason.
 
-    The usual comparisons get the threshold with the best F1 on these very pairs, which is said.
-    `without_ignored`: the figures if no vehicle without label had been seen by eye.
+    `scenes`: the same of each scene by itself, the usual comparisons each with the threshold that is best
+    there; `without_ignored`: the figures if no vehicle without label had been seen by eye.
     """
     results, bare, left_out = [], [], []
     usual = {how: [[] for _ in values] for how, values in THRESHOLDS.items()}
@@ -324,15 +341,21 @@ def measure(pairs: list[Pair]) -> tuple[dict, list[tuple[Pair, dict]], list[str]
         except InputError as error:
             left_out.append(f"{pair.first.name}, {pair.second.name}: {error}")
             continue
+        given = {how: [None] * len(values) for how, values in THRESHOLDS.items()}
+        for how, place, parts in _usual(pair):
+            given[how][place] = assign(pair, parts, either=True)
         results.append((pair, assign(pair, regions)))
+        for how, kept in given.items():
+            for part, result in zip(usual[how], kept, strict=True):
+                part.append(result or assign(pair, []))
         moments = (replace(moment, ignored=NONE) for moment in (pair.first, pair.second))
         bare.append(assign(pair_of(*moments, pair.registration, pair.vehicle_px), regions))
-        for how, place, regions in _usual(pair):
-            usual[how][place].append(assign(pair, regions, either=True))
-    found = {"pairs": len(results), **figures([result for _, result in results]),
-             "without_ignored": figures(bare)}
-    for how, kept in usual.items():
-        entries = [figures(part) | {"threshold": round(float(threshold), 3)}
-                   for part, threshold in zip(kept, THRESHOLDS[how], strict=True)]  # fmt: skip
-        found[how] = max(entries, key=lambda entry: entry["f1"] or 0)
+    scenes: dict[str, list[int]] = {}
+    for k, (pair, _) in enumerate(results):
+        scenes.setdefault(pair.first.place, []).append(k)
+    found = _scores(results, usual) | {"without_ignored": figures(bare), "scenes": {
+        name: _scores([results[k] for k in own],
+                      {how: [[part[k] for k in own] for part in kept] for how, kept in usual.items()})
+        for name, own in scenes.items()
+    }}  # fmt: skip
     return found, results, left_out

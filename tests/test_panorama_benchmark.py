@@ -150,8 +150,11 @@ def test_the_last_line_is_the_result(folder, capsys, tmp_path):
     changes = found["changes"]
     assert changes["pairs"] >= 2 and changes["changes"] >= 4
     assert changes["recall"] >= 0.75 and changes["precision"] >= 0.75
-    for how in ("absolute_difference", "structural_similarity"):
+    usual = ("absolute_difference", "structural_similarity")
+    for how in usual:
         assert {"recall", "precision", "f1", "threshold"} <= set(changes[how])
+    (scene,) = changes["scenes"].values()  # by itself it is as all together
+    assert scene == {key: changes[key] for key in scene} and {"recall", "pairs", *usual} <= set(scene)
     assert any("other.png" in reason for reason in changes["left_out"])
     assert found["classification"]["car_called_car"] is None
     assert "no run" in found["classification"]["reason"]
