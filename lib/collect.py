@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from lib import comparison, evaluation, runs
+from lib.published import Published
 from lib.run_names import parse_run
 from lib.settings import Run
 from lib.testsets import PROTOCOLS, WINTER, measure, read_answers
 
 NOTEBOOK = "06_evaluation"
+NONE = Published("")  # only runs of this machine
 
 
 def _run(profile: str, name: str) -> Run:
@@ -55,14 +57,20 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def collect(profile: str, names: list[str]) -> pd.DataFrame:
-    """The tidy table over all runs, in the order of `names`; see `evaluation.COLUMNS`."""
+def collect(profile: str, names: list[str], published: Published = NONE) -> pd.DataFrame:
+    """The tidy table over all runs, in the order of `names`; see `evaluation.COLUMNS`.
+
+    Runs that are in `published` are read from the committed numbers, here and below.
+    """
     if not names:
         raise runs.InputError("runs", "none", "at least one run, such as seed0")
-    return pd.concat([run_rows(profile, name) for name in names], ignore_index=True)
+    tables = [published.rows(n) if n in published else run_rows(profile, n) for n in names]
+    return pd.concat(tables, ignore_index=True)
 
 
-def validation(profile: str, names: list[str]) -> dict[tuple[str, int, int], dict[str, dict[str, float]]]:
+def validation(
+    profile: str, names: list[str], published: Published = NONE
+) -> dict[tuple[str, int, int], dict[str, dict[str, float]]]:
     """(split, n_winter, seed) -> arm -> measures on the validation part, for choosing a baseline.
 
     Runs that have no validation winter cars of their own (a short flight) are left out.
@@ -70,16 +78,32 @@ def validation(profile: str, names: list[str]) -> dict[tuple[str, int, int], dic
     found: dict[tuple[str, int, int], dict[str, dict[str, float]]] = {}
     for name in names:
         run = _run(profile, name)
-        made = runs.read_json(run.need("metrics/retraining.json"))
-        for arm in made["arms"]:
-            answers = read_answers(run.need(f"answers/{arm}.npz"))
-            if set(WINTER["valid"]) <= answers.keys():
-                place = found.setdefault((run.split, made["n_winter"], run.seed), {})
-                place.setdefault(arm, measure(answers, "valid"))
+        made = over_runs(profile, [name], "retraining", published=published)[0]
+        if name in published:
+            measures = published.validation(name)
+        else:
+            answers = {arm: read_answers(run.need(f"answers/{arm}.npz")) for arm in made["arms"]}
+            own = {arm: told for arm, told in answers.items() if set(WINTER["valid"]) <= told.keys()}
+            measures = {arm: measure(told, "valid") for arm, told in own.items()}
+        for arm, values in measures.items():
+            found.setdefault((run.split, made["n_winter"], run.seed), {}).setdefault(arm, values)
     return found
 
 
-def same_objects(profile: str, names: list[str], bars: dict[tuple[str, int], str]) -> list[dict]:
+def validation_rows(found: dict[tuple[str, int, int], dict[str, dict[str, float]]]) -> pd.DataFrame:
+    """`validation` as a table, a row a measure: split, n_winter, seed, arm, metric, value."""
+    rows = [
+        {"split": split, "n_winter": n_winter, "seed": seed, "arm": arm, "metric": metric, "value": value}
+        for (split, n_winter, seed), arms in found.items()
+        for arm, values in arms.items()
+        for metric, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=["split", "n_winter", "seed", "arm", "metric", "value"])
+
+
+def same_objects(
+    profile: str, names: list[str], bars: dict[tuple[str, int], str], published: Published = NONE
+) -> list[dict]:
     """McNemar's test of every arm against the control and the bar (`comparison.bar`), within each run.
 
     Rows: run, arm, against, set (winter_heldout, winter_noncars, summer), only_first (right by the arm
@@ -87,6 +111,9 @@ def same_objects(profile: str, names: list[str], bars: dict[tuple[str, int], str
     """
     rows = []
     for name in names:
+        if name in published:
+            rows += published.same_objects(name)
+            continue
         run = _run(profile, name)
         made = runs.read_json(run.need("metrics/retraining.json"))
         read = {arm: read_answers(run.need(f"answers/{arm}.npz")) for arm in made["arms"]}
@@ -107,14 +134,17 @@ def same_objects(profile: str, names: list[str], bars: dict[tuple[str, int], str
     return rows
 
 
-def over_runs(profile: str, names: list[str], file: str, *keys: str) -> list:
+def over_runs(profile: str, names: list[str], file: str, *keys: str, published: Published = NONE) -> list:
     """One value of a metrics file for every run, for example ("generation", "sharpness_ratio").
 
     Raises MissingStep for a file that is not there; without keys, the whole content.
     """
     found = []
     for name in names:
-        value = runs.read_json(_run(profile, name).need(f"metrics/{file}.json"))
+        if name in published:
+            value = published.metrics(name, file)
+        else:
+            value = runs.read_json(_run(profile, name).need(f"metrics/{file}.json"))
         for key in keys:
             value = value[key]
         found.append(value)

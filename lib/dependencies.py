@@ -128,9 +128,20 @@ def states(profile: str, run_names: list[str], run: RunName | None = None) -> di
             },
         }
     for notebook in names:
+        if is_summary(notebook):
+            found[notebook]["published"] = _taken_in(profile, run_names, notebook)
         if notebook == DATA or any(name.endswith("_flight") for name in found[notebook]["parameters"]):
             found[notebook]["data"] = _data(found[notebook]["parameters"])
     return found
+
+
+def _taken_in(profile: str, run_names: list[str], notebook: str) -> list[str]:
+    """Committed runs that a notebook over all runs takes in beside these."""
+    if not settings.values(profile, notebook).get("with_published"):
+        return []
+    from lib.published import elsewhere  # only here: pandas takes a second
+
+    return elsewhere(profile, run_names)
 
 
 def _code(notebook: str) -> dict[str, Any]:

@@ -312,9 +312,11 @@ def table2(
         axis.set_xlim(max(0, low - pad), min(101, high + pad))
     axes[0, 0].set_yticks(range(len(arms)), [ARMS[arm].label if arm in ARMS else arm for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
+    seeds = int(summary["n_seeds"].max())
+    told = f"means of {seeds} seeds (small points), 95 % intervals over them" if seeds > 1 else (
+        "one seed, 95 % intervals within it")  # fmt: skip
     figure.suptitle(
-        f"Table 2, split by {split}: {frames}\n"
-        "(95 % intervals; small points: seeds; orange: with a generator; dashes: the paper)",
+        f"Table 2, split by {split}: {frames}\n({told}; orange: with a generator; dashes: the paper)",
         fontsize=11,
     )
     return figure

@@ -20,6 +20,7 @@ import nbformat
 
 from lib import claims, runs, settings
 from lib.evaluation import SIMULATED
+from lib.published import folder_of
 from lib.report import need, profile_folder
 from lib.run_names import OPTIONAL
 from lib.runs import InputError
@@ -28,7 +29,8 @@ EMBEDDED = "embedded"  # the profile of the notebooks' defaults, whose outputs t
 TABLES = ("table1.json", "table2.csv", "table2.md", "table2_summary.json", "evaluation.json",
           "timing.json", "provenance.json")  # fmt: skip
 MORE_TABLES = (  # published where a run has them
-    "leak.csv", "paired.csv", "closed_distance.csv", "baselines_validation.csv", "mcnemar.json",
+    "leak.csv", "paired.csv", "closed_distance.csv", "validation.csv", "baselines_validation.csv",
+    "mcnemar.json",
 )  # fmt: skip
 LARGEST_NOTEBOOK = 1_500_000  # bytes; more, and a code host does not show it
 OURS = {
@@ -56,7 +58,8 @@ def check_paths(text: str, where: str | Path) -> None:
 def published_files(profile: str) -> dict[str, Path]:
     """Name under figures/<profile>/ -> the file of the run. InputError if a file is missing."""
     found = need(profile, "summary/evaluation.json")
-    first = found["runs"][0]
+    kept = set(found.get("published", ()))  # whose files are not here: what is committed of them stays
+    first = next(run for run in found["runs"] if run not in kept)
     data = need(profile, f"{first}/metrics/data.json")
     drawn = profile == EMBEDDED and data["source"] == "scenes" and data["winter"] == SIMULATED
     folder = profile_folder(profile)
@@ -64,7 +67,8 @@ def published_files(profile: str) -> dict[str, Path]:
     files = {name: runs.require(folder / "summary" / name, command) for name in TABLES}
     files |= {name: folder / "summary" / name for name in MORE_TABLES if (folder / "summary" / name).exists()}
     for run in found["runs"]:
-        for path in sorted((folder / run / "metrics").glob("*.json")):
+        place = folder_of(profile) / "metrics" / run if run in kept else folder / run / "metrics"
+        for path in sorted(place.glob("*.json")):
             files[f"metrics/{run}/{path.name}"] = path
     for path in sorted(folder.glob("*/metrics/weak_classes.json")):  # of runs that may have nothing else
         files[f"metrics/{path.parent.parent.name}/{path.name}"] = path
@@ -205,7 +209,7 @@ def main(arguments: list[str]) -> int:
     try:
         files = published_files(profile)
         texts = clean_notebooks(profile) if profile == EMBEDDED else {}
-        written, deleted = publish_files(files, settings.ROOT / "figures" / profile)
+        written, deleted = publish_files(files, folder_of(profile))
         renewed = 0
         for path, text in texts.items():
             if path.read_text(encoding="utf-8") != text:

@@ -20,6 +20,7 @@ from typing import Any
 
 from lib import runs, settings
 from lib.evaluation import NONCARS, SIMULATED
+from lib.published import Published
 from lib.runs import InputError
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
@@ -53,12 +54,12 @@ def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
     return found
 
 
-def timing(profile: str, run_names: list[str]) -> dict[str, Any]:
+def timing(profile: str, run_names: list[str], others: Published | None = None) -> dict[str, Any]:
     """Seconds by notebook and run, their sums, and how long all of them took on the clock.
 
     Runs go side by side, so the clock shows less than the sum. What lies between two starts of `make
     reproduce` does not count, nor does the attempt at a notebook that a kill ended. `on_the_clock` is
-    None if a notebook was run by hand.
+    None if a notebook was run by hand. `others`: committed runs, whose times are added as they were said.
     """
     seconds: dict[str, dict[str, float]] = {}
     spans: list[list[float] | None] = []
@@ -69,6 +70,13 @@ def timing(profile: str, run_names: list[str]) -> dict[str, Any]:
                 found = runs.read_json(path)
                 seconds.setdefault(notebook, {})[run] = found["seconds"]
                 spans.append(found.get("clock"))
+    clock = None if None in spans else _covered(spans)
+    if others and others.names:
+        said = runs.read_json(others.folder / "timing.json")
+        for notebook, took in said["seconds"].items():
+            seconds.setdefault(notebook, {}).update({k: v for k, v in took.items() if k in others})
+        all_theirs = set(said["by_run"]) - {"summary"} <= set(others.names)  # else some were run again here
+        clock = clock + said["on_the_clock"] if clock and said["on_the_clock"] and all_theirs else None
     by_run: dict[str, float] = {}
     for took in seconds.values():
         for run, value in took.items():
@@ -79,7 +87,7 @@ def timing(profile: str, run_names: list[str]) -> dict[str, Any]:
         "by_stage": sums,
         "by_run": by_run,
         "total": round(sum(sums.values()), 1),
-        "on_the_clock": None if None in spans else round(_covered(spans), 1),
+        "on_the_clock": clock and round(clock, 1),
     }
 
 
@@ -147,8 +155,18 @@ def used_parameters(path: Path) -> dict[str, Any]:
     return {k: Path(v).name if k.endswith("_folder") and v else v for k, v in values.items()}
 
 
-def provenance(profile: str, run_names: list[str]) -> dict[str, Any]:
-    """What the numbers of a profile are from; ready for JSON."""
+def _origins(others: Published | None) -> list[dict[str, Any]]:
+    """Of committed runs: which of them, from what commit, on what machine, how computed."""
+    if not (others and others.names):
+        return []
+    said = runs.read_json(others.folder / "provenance.json")
+    found = [*said.get("others", ()), {key: said[key] for key in ("runs", "commit", "path", "machine")}]
+    own = [entry | {"runs": [name for name in entry["runs"] if name in others]} for entry in found]
+    return [entry for entry in own if entry["runs"]]
+
+
+def provenance(profile: str, run_names: list[str], others: Published | None = None) -> dict[str, Any]:
+    """What the numbers of a profile are from; ready for JSON. `others`: committed runs among them."""
     first = run_names[0]
     path = need(profile, f"{first}/metrics/classifier.json")["path"]
     data = need(profile, f"{first}/metrics/data.json")
@@ -168,12 +186,12 @@ def provenance(profile: str, run_names: list[str]) -> dict[str, Any]:
         "data": {"source": data["source"], "frames": data["frames"], "fingerprint": store["fingerprint"],
                  "crops": store["crops"], "winter": data["winter"],
                  "winter_fingerprint": own and own["fingerprint"]},
-        "runs": run_names,
+        "runs": run_names, "others": _origins(others),
         "parameters": {name: used_parameters(next(iter(found.values()))) for name, found in books.items()},
     }  # fmt: skip
 
 
-def _write_provenance(profile: str, run_names: list[str]) -> None:
+def _write_provenance(profile: str, run_names: list[str], others: Published) -> None:
     """Write provenance.json, unless it is newer than every notebook: then it says how those were made."""
     target = profile_folder(profile) / "summary" / "provenance.json"
     newest = max(
@@ -181,7 +199,7 @@ def _write_provenance(profile: str, run_names: list[str]) -> None:
     )
     if target.exists() and target.stat().st_mtime_ns > newest:
         return
-    runs.write_json(target, provenance(profile, run_names))
+    runs.write_json(target, provenance(profile, run_names, others))
 
 
 # The text -----------------------------------------------------------------------------------------------
@@ -287,16 +305,17 @@ def timing_text(times: dict[str, Any]) -> str:
 def text(profile: str) -> str:
     """The whole report; writes timing.json and provenance.json. Raises InputError if a file is missing."""
     found = need(profile, "summary/evaluation.json")
-    run_names = found["runs"]
+    others = Published(profile, tuple(found.get("published", ())))
+    run_names = [name for name in found["runs"] if name not in others]  # those of this machine
     summary = profile_folder(profile) / "summary"
-    times = timing(profile, run_names)
+    times = timing(profile, run_names, others)
     frames = found.get("frames_text") or frames_text(need(profile, f"{run_names[0]}/metrics/data.json"))
     table2 = runs.require(summary / "table2.md", f"make reproduce PROFILE={profile}").read_text(
         encoding="utf-8"
     )
     table1 = table1_text(need(profile, "summary/table1.json"), frames)
     runs.write_json(summary / "timing.json", times)
-    _write_provenance(profile, run_names)
+    _write_provenance(profile, run_names, others)
     folder = f"runs/{profile}"
     first = run_names[0] if len(run_names) == 1 else f"<{', '.join(run_names)}>"
     places = [
@@ -309,7 +328,8 @@ def text(profile: str) -> str:
         found["verdicts"], key=lambda e: (e["against"] != "continued", e["protocol"], e["split"])
     )
     return "\n\n".join([
-        f"Profile {profile}: {', '.join(run_names)}",
+        f"Profile {profile}: {', '.join(run_names)}"
+        + (f"; with the committed {', '.join(others.names)}" if others.names else ""),
         table1,
         "Table 2, " + markdown_text(table2),
         "\n".join(["Does it count as better?", *(f"  {verdict_text(entry)}" for entry in verdicts)]),

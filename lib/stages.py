@@ -30,7 +30,7 @@ from lib.settings import DATA
 
 SUMMARY_OUTPUTS = (  # of the notebook over all runs
     "table1.json", "table2.csv", "table2_summary.json", "table2.md", "evaluation.json", "leak.csv",
-    "paired.csv", "closed_distance.csv", "baselines_validation.csv", "mcnemar.json",
+    "paired.csv", "closed_distance.csv", "validation.csv", "baselines_validation.csv", "mcnemar.json",
     "timing/06_evaluation.json", "notebooks/06_evaluation.ipynb",
 )  # fmt: skip
 STOPPED = 130  # exit status of an interrupted command

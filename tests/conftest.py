@@ -97,6 +97,8 @@ def make_run(repository):
             runs.write_json(folder / name / "metrics/data.json",
                             {"source": source, "winter": "simulated winter", "frames": frames})  # fmt: skip
             runs.write_json(folder / name / "metrics/classifier.json", {"path": PATH})
+            runs.write_json(folder / name / "metrics/retraining.json",
+                            {"n_winter": 64, "n_synthetic": 500, "arms": list(recalls)[1:]})  # fmt: skip
             for notebook in NAMES[:2]:
                 runs.write_json(folder / name / f"timing/{notebook}.json", {"seconds": 12.5 + seed})
                 place = folder / name / "notebooks" / f"{notebook}.ipynb"

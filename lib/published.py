@@ -1,0 +1,136 @@
+"""Runs of a profile whose numbers are committed, while their files are gone or on another machine.
+
+A grid of many seeds may take days and several machines: each publishes what it ran, and the next summary
+takes the committed runs in beside its own. All that a summary needs of a run is in figures/<profile>/: its
+rows in table2.csv, validation.csv and mcnemar.json, its metrics in metrics/<run>/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib import runs, settings
+from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, read_table2
+from lib.run_names import parse_run
+from lib.runs import InputError
+
+TRAINING = (
+    "01_data_preparation", "02_classifier_training", "03_vae_transfer", "04_generation", "05_retraining",
+)  # fmt: skip
+FREE = (  # in these runs of one table may differ: how they compute, where their data lie, what else they make
+    "profile", "device", "precision", "memory_format", "compiler", "data_folder", "winter_folder", "arms",
+    "starts",
+)  # fmt: skip
+
+
+def folder_of(profile: str) -> Path:
+    """Where a profile's committed numbers are."""
+    return settings.ROOT / "figures" / profile
+
+
+def elsewhere(profile: str, run_names: Iterable[str]) -> list[str]:
+    """The committed runs of a profile that are not among `run_names`; none where nothing is committed."""
+    file = folder_of(profile) / "evaluation.json"
+    if not file.exists():
+        return []
+    return [name for name in runs.read_json(file)["runs"] if name not in set(run_names)]
+
+
+def ordered(run_names: Iterable[str]) -> list[str]:
+    """Runs in an order of their own, whichever machine they are from: variants last, by split, by seed."""
+
+    def place(name: str) -> tuple:
+        run = parse_run(name)
+        return bool(run.numbers()), run.n_winter or 0, run.n_synthetic or 0, run.split, run.seed
+
+    return sorted(run_names, key=place)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The committed runs of a profile that a summary takes in; of no run, nothing is read."""
+
+    profile: str
+    names: tuple[str, ...] = ()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.profile)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return read_table2(self.folder / "table2.csv")
+
+    @cached_property
+    def _validation(self) -> pd.DataFrame:
+        file = self.folder / "validation.csv"
+        return pd.read_csv(file) if file.exists() else pd.DataFrame()
+
+    def metrics(self, name: str, file: str) -> Any:
+        """The content of a run's metrics/<file>.json; of a variant without one, of the run it starts from."""
+        run = parse_run(name)
+        makers = run, run._replace(n_synthetic=None), run._replace(n_synthetic=None, n_winter=None)
+        files = [self.folder / "metrics" / str(maker) / f"{file}.json" for maker in makers]
+        return runs.read_json(next((path for path in files if path.exists()), files[0]))
+
+    def _own(self, table: pd.DataFrame, name: str) -> tuple[pd.Series, dict[str, Any]]:
+        run, made = parse_run(name), self.metrics(name, "retraining")
+        own = (table["split"] == run.split) & (table["seed"] == run.seed)
+        return own & (table["n_winter"] == made["n_winter"]), made
+
+    def rows(self, name: str) -> pd.DataFrame:
+        """A run's rows of Table 2, as `collect.run_rows` gives them."""
+        own, made = self._own(self._table, name)
+        before = [] if parse_run(name).numbers() else [BEFORE]
+        number = self._table["arm"].map(lambda arm: 0 if arm in ARMS_WITHOUT_SAMPLES else made["n_synthetic"])
+        own &= self._table["arm"].isin([*before, *made["arms"]]) & (self._table["n_synthetic"] == number)
+        if not own.any():
+            raise InputError(self.folder / "table2.csv", f"no row of {name}", "every run of evaluation.json")
+        return self._table[own].reset_index(drop=True)
+
+    def validation(self, name: str) -> dict[str, dict[str, float]]:
+        """Arm -> measures on the validation part; none where older code published the run."""
+        if not len(self._validation):
+            return {}
+        own, made = self._own(self._validation, name)
+        rows = self._validation[own & self._validation["arm"].isin(made["arms"])]
+        found: dict[str, dict[str, float]] = {}
+        for row in rows.to_dict("records"):
+            found.setdefault(row["arm"], {})[row["metric"]] = row["value"]
+        return found
+
+    def same_objects(self, name: str) -> list[dict]:
+        """A run's rows of `collect.same_objects`, against what they were published against."""
+        return [row for row in runs.read_json(self.folder / "mcnemar.json") if row["run"] == name]
+
+
+def take_in(profile: str, run_names: list[str]) -> Published:
+    """The committed runs of a profile beside those of this machine.
+
+    InputError if they are of other data, or trained with other parameters, than the runs here will be.
+    """
+    found = Published(profile, tuple(elsewhere(profile, run_names)))
+    if not found.names:
+        return found
+    file = found.folder / "provenance.json"
+    origin, store = runs.read_json(file), settings.ROOT / "runs" / profile / "crops/store.json"
+    ours = runs.read_json(runs.require(store, f"make reproduce PROFILE={profile}"))["fingerprint"]
+    if origin["data"]["fingerprint"] != ours:
+        committed = origin["data"]["fingerprint"][:12]
+        raise InputError(file, f"data {committed}", f"those of this machine, {ours[:12]}")
+    for notebook in set(TRAINING) & set(origin["parameters"]):
+        committed = origin["parameters"][notebook]
+        for key, value in settings.values(profile, notebook).items():
+            if key in committed and key not in FREE and committed[key] != value:
+                wanted = f"{value!r}, as the profile says"
+                raise InputError(file, f"{notebook}, {key} = {committed[key]!r}", wanted)
+    return found
