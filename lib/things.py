@@ -18,6 +18,7 @@ LEVELS = np.geomspace(1.5 * NOISE, 4 * SURE, 14)  # thresholds, grey values
 JOIN = 0.15  # of a vehicle's width: half of the widest gap within one thing
 LARGEST = (40, 12)  # areas of a squared width, and widths along a side, of what is judged at all
 USUAL = (1.4, 3.2)  # lengths by widths of most vehicles seen from above, of cars to long vans
+HEAVY = (1.4, 2.8, 7.5)  # of buses and lorries: their width by a car's; their lengths by widths
 STRONG = 20.0  # grey values of a thing that stands out
 
 
@@ -39,11 +40,15 @@ class Part:
 
 
 def likely_sides(short: float, long: float, size: float) -> float:
-    """How plausible a vehicle with these sides is, 0..1: about `size` wide and USUAL times as long."""
+    """How plausible a vehicle with these sides is, 0..1: about `size` wide and USUAL times as long, or as
+    HEAVY ones are."""
     wide, ratio = np.log(short / size), long / short
     width = np.exp(-((wide / (0.3 if wide < 0 else 0.4)) ** 2) / 2)
     off = (USUAL[0] - ratio) / 0.4 if ratio < USUAL[0] else max(0.0, ratio - USUAL[1])
-    return float(width * np.exp(-(off**2) / 2))
+    usual = width * np.exp(-(off**2) / 2)
+    wide = (wide - np.log(HEAVY[0])) / 0.12
+    off = (HEAVY[1] - ratio) / 0.4 if ratio < HEAVY[1] else max(0.0, ratio - HEAVY[2])
+    return float(max(usual, np.exp(-(wide**2 + off**2) / 2)))
 
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
