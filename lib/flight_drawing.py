@@ -11,7 +11,7 @@ import numpy as np
 from lib import scenes
 from lib.crops import CORE, cut_patch
 from lib.flight_scene import CROWNS, DRESS, FLIGHT, PHOTO, ROOFS, Scene, turned
-from lib.scene_drawing import FINE, SHIFT, Drawing, _whole
+from lib.scene_drawing import FINE, SHIFT, Drawing, whole_box
 from lib.snow import DIRT, GROUND_KEEP, SLUSH, SNOW, snow
 from lib.visdrone import CATEGORIES
 
@@ -87,7 +87,7 @@ class Flight(scenes.Sequence):
         rng, count = np.random.default_rng([self.seed, CROWNS]), len(self.place.trees)
         if self.flight:
             return [_twigs(rng) for _ in range(count)]
-        return [look for _ in range(0, count, 4) for look in scenes._crowns(rng, np.pi / 2, self.sun)]
+        return [look for _ in range(0, count, 4) for look in scenes.tree_crowns(rng, np.pi / 2, self.sun)]
 
     @cached_property
     def driven(self):
@@ -147,7 +147,7 @@ class Flight(scenes.Sequence):
         seen = np.bincount(drawing.owner[drawing.owner >= 0], minlength=len(self.place.solids + self.items))
         for index, body, (_, low, high, inside, area) in self._numbered(drawing):
             drawn = area + 0.8 * (high - low).sum()  # a filled outline holds the pixels of its border too
-            if inside > 0.999 and seen[body] >= WHOLE * drawn and (box := _whole(low, high, size)):
+            if inside > 0.999 and seen[body] >= WHOLE * drawn and (box := whole_box(low, high, size)):
                 found[index] = list(box)
         return found
 

@@ -69,7 +69,7 @@ class Scene:
             self._mark(rng)
             wide = kind == "parking" or sum(not lane[4] for lane in self.place.lanes) >= LANES
             placed.append(self._populate(rng, vehicles) if wide else 0)
-        self.tiles = [scenes._tile(rng, slope=slope) for slope in (1.0, 0.8, 0.55)]
+        self.tiles = [scenes.texture_tile(rng, slope=slope) for slope in (1.0, 0.8, 0.55)]
 
     def _surface(self, low, high):
         """Index of the uppermost ground polygon, 5 cells a metre from `low` to `high` (2,); -1: none."""
@@ -176,7 +176,7 @@ class Scene:
             along = along if len(along) else np.zeros(1)
             rounds = np.column_stack([turned(x, y, heading, np.column_stack([0 * along, along])),
                                       np.full(len(along), mesh.width / 2 + 0.15)])
-            if not scenes._touch(rounds, self.taken):
+            if not scenes.touch(rounds, self.taken):
                 self.taken = np.concatenate([self.taken, rounds])
                 return places.Item(category, mesh, x, y, heading)
         return None

@@ -269,7 +269,7 @@ class Drawing:
             if inside < 0.2 or visible < 0.30:
                 continue
             slack = rng.normal(0.02, 0.035, 4) * np.tile(high - low, 2)  # nobody draws boxes to the pixel
-            box = _whole(low - slack[:2], high + slack[2:], frame)
+            box = whole_box(low - slack[:2], high + slack[2:], frame)
             if box is None or min(box[2:]) < 3:
                 continue
             truncation = int(inside < 0.97)
@@ -277,13 +277,13 @@ class Drawing:
             rows.append((*box, int(item.category != 11), item.category, truncation, occlusion))
         for boxes in regions.values():
             lows, highs = np.array(boxes).transpose(1, 0, 2)
-            box = _whole(np.quantile(lows, 0.1, axis=0), np.quantile(highs, 0.9, axis=0), frame)
+            box = whole_box(np.quantile(lows, 0.1, axis=0), np.quantile(highs, 0.9, axis=0), frame)
             if box is not None and min(box[2:]) >= 5:
                 rows.append((*box, 0, 0, 0, 0))
         for x, y, wide, tall in self.sequence.blanks:
             pixel, ahead = self.camera.project(np.array([[x, y, 1.0]]))
             half = np.array([wide, tall]) * self.camera.focal / max(ahead[0], 5.0) / 2
-            box = _whole(pixel[0] - half, pixel[0] + half, frame)
+            box = whole_box(pixel[0] - half, pixel[0] + half, frame)
             if box is not None and min(box[2:]) >= 5:
                 rows.append((*box, 0, 0, 0, 0))
         if rows and rng.random() < 0.05:  # the real files hold some rows of no size
@@ -299,7 +299,7 @@ def _place(item, x, y, points):
                             y + points[:, 0] * sin + points[:, 1] * cos, points[:, 2]])
 
 
-def _whole(low, high, frame):
+def whole_box(low, high, frame):
     """Left, top, width, height in whole pixels inside the frame, or None."""
     left, top = np.clip(np.round(low), 0, frame - 1).astype(int)
     right, bottom = np.clip(np.round(high), 0, frame).astype(int)

@@ -81,7 +81,7 @@ class Camera:
         return np.minimum(self.centre[2] / np.maximum(fall, 1e-3), 600.0).astype(np.float32)
 
 
-def _tile(rng, side=512, slope=1.0):
+def texture_tile(rng, side=512, slope=1.0):
     """Seamless noise (side, side), mean 0, deviation 1: the many sizes of dirt and wear on any ground."""
     waves = np.fft.rfft2(rng.standard_normal((side, side)))
     far = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]) * side
@@ -90,7 +90,7 @@ def _tile(rng, side=512, slope=1.0):
     return ((tile - tile.mean()) / tile.std()).astype(np.float32)
 
 
-def _crowns(rng, camera_tilt, sun):
+def tree_crowns(rng, camera_tilt, sun):
     """Four tree crowns seen from the camera: colour uint8 (160, 160, 3), cover float32 (160, 160)."""
     looks = []
     up = np.array([np.cos(camera_tilt), np.sin(camera_tilt)])
@@ -133,8 +133,8 @@ class Sequence:
         self.cameras = [Camera(target + drift * k, focal / scale, tilt, yaw + spin * k, roll, focal,
                                size) for k in range(frames)]
         self._sky(rng)
-        self.noise = [_tile(rng), _tile(rng, slope=0.55)]
-        self.crowns = _crowns(rng, tilt, self.sun)
+        self.noise = [texture_tile(rng), texture_tile(rng, slope=0.55)]
+        self.crowns = tree_crowns(rng, tilt, self.sun)
         self.items, self.regions, self.blanks = [], 0, []
         self._fill(rng, quota)
 
@@ -197,7 +197,7 @@ class Sequence:
                         rounds.append(np.column_stack([x - np.sin(heading) * along,
                                                        y + np.cos(heading) * along,
                                                        np.full(len(along), mesh.width / 2 + 0.1)]))
-                    if any(_touch(new, old) for new, old in zip(rounds, taken, strict=True)):
+                    if any(touch(new, old) for new, old in zip(rounds, taken, strict=True)):
                         continue
                     taken = [np.concatenate([old, new]) for old, new in zip(taken, rounds, strict=True)]
                     self.items.append(places.Item(category, mesh, x, y, heading, speed))
@@ -236,7 +236,7 @@ class Sequence:
         return drawing.photograph(rng), drawing.annotate(rng)
 
 
-def _touch(one, two) -> bool:
+def touch(one, two) -> bool:
     """Do any two rounds (x, y, radius) of the sets (n, 3) and (m, 3) overlap?"""
     apart = np.hypot(one[:, None, 0] - two[None, :, 0], one[:, None, 1] - two[None, :, 1])
     return bool((apart < one[:, None, 2] + two[None, :, 2]).any())
