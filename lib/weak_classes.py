@@ -2,8 +2,9 @@
 
 `improve` measures every class on the validation parts of both domains, trains an ensemble for the weak ones,
 draws new images, retrains, and keeps the result only if the weak classes gain on the validation part and
-no class loses more than a stated tolerance anywhere. It tries smaller doses before it gives up, and says
-what it did.
+no class loses more than a stated tolerance anywhere. Each retraining is tried whole and in part: weights
+between those before and after it (Wortsman et al. 2022, arXiv 2109.01903) keep more of what was known. It
+tries smaller doses before it gives up, and says what it did.
 """
 
 from __future__ import annotations
@@ -80,26 +81,50 @@ def judge(before: Mapping, after: Mapping, weak: Sequence[str], rule: Rule) -> d
     return {"accepted": gain > 0 and not losses, "gain": gain, "losses": losses}
 
 
+def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str], dose: int) -> Part:
+    """Target images of the classes that are not weak, to stand beside `dose` new ones of each weak class.
+
+    Each class comes as often as it does in the source domain, measured by the weak ones, its images
+    repeated in turn: what the target domain looks like then says nothing about the class. Classes without
+    target images, or without a weak one in the source domain to measure by, are left out.
+    """
+    images, labels = target
+    usual = np.bincount(source_labels, minlength=len(CLASSES))
+    scale = dose / max(1.0, float(np.mean([usual[CLASSES.index(name)] for name in weak])))
+    rows = []
+    for k, name in enumerate(CLASSES):
+        own = np.flatnonzero(labels == k)
+        if name not in weak and len(own):
+            rows.append(own[np.arange(round(scale * usual[k])) % len(own)])
+    chosen = np.concatenate(rows) if rows else np.empty(0, int)
+    return images[chosen], labels[chosen]
+
+
 def improve(
     predict: Predict,
     valid: Mapping[str, Part],
     make: Callable[[list[str], int], Part],
-    retrain: Callable[[Part], Predict],
+    retrain: Callable[[Part, int], Callable[[float], Predict]],
     doses: Sequence[int],
     rule: Rule,
     able: Sequence[str] = CLASSES,
+    shares: Sequence[float] = (1.0,),
 ) -> dict:
     """Find the weak classes, make images of them, retrain, keep what is better; a report, ready for JSON.
 
     predict: the classifier before. valid: {"source", "target"} -> validation part. make(classes, count):
-    `count` new images for each weak class. retrain(new): starts from the classifier before each time, and
-    gives the retrained one's answers. doses: counts to try, in this order, until one is accepted. able:
-    classes that there are target images of, to learn from. Keys: before, weak, out_of_reach (weak, but
-    not able), rule, tries (dose, after, accepted, gain, losses), accepted (the dose; None: the classifier
-    stays as it was). Raises InputError for no dose or a missing domain.
+    `count` new images for each weak class. retrain(new, dose): starts from the classifier before each time;
+    gives a function of a share, 0..1, of the way from it to the retrained one, which gives that one's
+    answers. doses: counts to try, in this order, until one is accepted; of its `shares` the acceptable one
+    with the largest gain is. able: classes that there are target images of, to learn from. Keys: before,
+    weak, out_of_reach (weak, but not able), rule, tries (dose, share, after, accepted, gain, losses),
+    accepted (dose and share; None: the classifier stays as it was). Raises InputError for no dose or no
+    share, or a missing domain.
     """
     if not doses or min(doses) < 1:
         raise InputError("doses", f"{list(doses)}", "numbers of new images for a class, at least one")
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise InputError("shares", f"{list(shares)}", "shares of a retraining above 0, at most 1")
     if set(valid) != set(DOMAINS):
         raise InputError("validation parts", ", ".join(valid), " and ".join(DOMAINS))
     before = recalls(predict, valid)
@@ -108,10 +133,16 @@ def improve(
     report = {"before": before, "weak": weak, "out_of_reach": [name for name in found if name not in able],
               "rule": rule._asdict(), "tries": [], "accepted": None}  # fmt: skip
     for dose in doses if weak else ():
-        after = recalls(retrain(make(weak, dose)), valid)
-        found = judge(before, after, weak, rule)
-        report["tries"].append({"dose": int(dose), "after": after} | found)
-        if found["accepted"]:
-            report["accepted"] = int(dose)
+        between = retrain(make(weak, dose), dose)
+        tries = []
+        for share in shares:
+            after = recalls(between(share), valid)
+            judged = judge(before, after, weak, rule)
+            tries.append({"dose": int(dose), "share": float(share), "after": after} | judged)
+        report["tries"] += tries
+        kept = [one for one in tries if one["accepted"]]
+        if kept:
+            best = max(kept, key=lambda one: one["gain"])  # of equals the first
+            report["accepted"] = {"dose": best["dose"], "share": best["share"]}
             break
     return report

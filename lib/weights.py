@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from lib import runs
 from lib.acceleration import ComputePath
@@ -56,6 +58,17 @@ def transfer(classifier: nn.Module, vae: nn.Module, mirror: bool = False) -> lis
             )
             report.append({"from": "", "to": name, "moved": False, "why": why})
     return report
+
+
+def between(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """State at a share, 0..1, of the way from one state of a network to another of the same network.
+
+    Running statistics go the same way; counters are those after. (Wortsman et al. 2022, arXiv 2109.01903.)
+    """
+    return {
+        name: torch.lerp(before[name], new, share) if new.is_floating_point() else new.clone()
+        for name, new in after.items()
+    }
 
 
 def _read(file: Path, build) -> tuple[nn.Module, dict]:

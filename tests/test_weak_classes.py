@@ -12,6 +12,7 @@ from lib.models import build_classifier
 from lib.runs import InputError
 from lib.visdrone import CLASSES
 from lib.weak_classes import Rule
+from lib.weights import between
 
 RULE = Rule(gap=0.1, tolerance=0.02, fewest=20)
 
@@ -36,6 +37,11 @@ def predictor(mistakes):
         return np.where(wrong, (label + 1) % len(CLASSES), label)
 
     return predict
+
+
+def retrains(after):
+    """A retraining, of any dose, after which these are the mistakes."""
+    return lambda new, dose: lambda share: predictor(after(dose, share))
 
 
 def nothing(classes, count):
@@ -67,16 +73,56 @@ def test_the_first_dose_that_hurts_nobody_is_kept():
         made.append((classes, count))
         return nothing(classes, count)
 
-    report = weak_classes.improve(started, VALID, make, lambda new: predictor(after[made[-1][1]]),
+    report = weak_classes.improve(started, VALID, make, retrains(lambda dose, _: after[dose]),
                                   [100, 50, 25], RULE)  # fmt: skip
     assert made == [(["car"], 100), (["car"], 50)]
-    assert report["weak"] == ["car"] and report["accepted"] == 50
+    assert report["weak"] == ["car"] and report["accepted"] == {"dose": 50, "share": 1.0}
     first, second = report["tries"]
     assert not first["accepted"] and first["gain"] == pytest.approx(0.4)
     (lost,) = first["losses"]
     assert (lost["domain"], lost["class"]) == ("source", CLASSES[5])
     assert lost["change"] == pytest.approx(-0.04)
     assert second["accepted"] and second["gain"] == pytest.approx(0.2) and second["losses"] == []
+
+
+def test_of_a_retraining_the_best_share_that_hurts_nobody_is_kept():
+    after = {1.0: {(5, 0): 9}, 0.75: {(1, 1): 8, (5, 0): 1}, 0.5: {(1, 1): 6}, 0.25: {(1, 1): 12}}
+    retrained = []
+
+    def retrain(new, dose):
+        retrained.append(dose)
+        return lambda share: predictor(after[share])
+
+    report = weak_classes.improve(predictor({(1, 1): 20}), VALID, nothing, retrain, [80, 40], RULE,
+                                  shares=list(after))  # fmt: skip
+    assert retrained == [80] and [one["share"] for one in report["tries"]] == list(after)
+    assert [one["accepted"] for one in report["tries"]] == [False, True, True, True]
+    assert report["accepted"] == {"dose": 80, "share": 0.5}
+
+
+def test_counterweights_come_as_often_as_in_the_source_domain():
+    images, labels = part(1, n=10)
+    keep = labels != 2  # a class without target images
+    usual = np.repeat(np.arange(len(CLASSES)), [40, 100, 50, 20, 7, 60])
+    weak = [CLASSES[3], CLASSES[5]]  # 40 in the mean
+    beside, named = weak_classes.counterweights((images[keep], labels[keep]), usual, weak, 20)
+    assert np.bincount(named, minlength=6).tolist() == [20, 50, 0, 0, 4, 0]
+    assert np.array_equal(beside[:, 0, 0, 0], named) and set(beside[:, 0, 0, 1]) == {1}
+    assert np.bincount(beside[named == 1][:, 0, 0, 2]).tolist() == [5] * 10  # repeated in turn
+    none, no_labels = weak_classes.counterweights((images[:0], labels[:0]), usual, weak, 20)
+    assert none.shape == (0, 32, 32, 3) and len(no_labels) == 0
+
+
+def test_between_two_states():
+    before = build_classifier(groups=4, width=8, compression=0.8).state_dict()
+    after = {name: tensor + 2 for name, tensor in before.items()}
+    half = between(before, after, 0.5)
+    moved = [name for name in half if half[name].is_floating_point()]
+    assert all(torch.allclose(half[name], (before[name] + after[name]) / 2) for name in moved)
+    counters = [name for name in half if not half[name].is_floating_point()]
+    assert counters and all(torch.equal(half[name], after[name]) for name in counters)
+    whole = between(before, after, 1.0)
+    assert all(torch.equal(whole[name], after[name]) for name in after)
 
 
 @pytest.mark.parametrize("after, why", [
@@ -86,7 +132,7 @@ def test_the_first_dose_that_hurts_nobody_is_kept():
 ])  # fmt: skip
 def test_what_is_not_better_is_not_kept(after, why):
     before = predictor({(1, 1): 20})
-    report = weak_classes.improve(before, VALID, nothing, lambda new: predictor(after), [9], RULE)
+    report = weak_classes.improve(before, VALID, nothing, retrains(lambda *_: after), [9], RULE)
     assert report["accepted"] is None and len(report["tries"]) == 1, why
 
 
@@ -106,7 +152,7 @@ def test_a_weak_class_without_crops_to_learn_from_is_said():
         return nothing(classes, count)
 
     before = predictor({(1, 1): 20, (4, 1): 30})
-    report = weak_classes.improve(before, VALID, make, lambda new: before, [5], RULE, able=["car", "bus"])
+    report = weak_classes.improve(before, VALID, make, lambda *_: lambda _: before, [5], RULE, ["car", "bus"])
     assert (report["weak"], report["out_of_reach"], asked) == (["car"], [CLASSES[4]], [["car"]])
     target, heldout = np.repeat([1, 2, 3], [8, 7, 9]), np.array([1, 2])
     assert ensemble.able(target, heldout) == ["car"]
@@ -116,6 +162,9 @@ def test_bad_input_of_the_loop():
     for doses in ([], [10, 0]):
         with pytest.raises(InputError, match="^doses: found "):
             weak_classes.improve(predictor({}), VALID, nothing, nothing, doses, RULE)
+    for shares in ([], [1.0, 0.0], [1.5]):
+        with pytest.raises(InputError, match="^shares: found "):
+            weak_classes.improve(predictor({}), VALID, nothing, nothing, [1], RULE, shares=shares)
     with pytest.raises(InputError, match="^validation parts: found source, expected source and target"):
         weak_classes.improve(predictor({}), {"source": VALID["source"]}, nothing, nothing, [1], RULE)
 
