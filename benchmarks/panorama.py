@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -221,7 +222,9 @@ def main(arguments: list[str] | None = None) -> int:
     if min(options.megapixels) <= 0:
         parser.error("--megapixels: expected more than 0")
     try:
+        start = time.perf_counter()
         found = {"folder": options.folder.resolve().name} | measure(options)
+        found["seconds"] = round(time.perf_counter() - start, 1)
         if options.out:
             write_json(options.out, found)
     except (InputError, OSError) as error:

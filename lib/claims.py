@@ -97,11 +97,11 @@ def _panorama(found: dict) -> list[str]:
     placed = f"{100 * tiles['placed']:.0f} / {tiles['reprojection_px']:.1f} px"
     ours = f"{placed}; {found_of} ({100 * usual:.0f}); {called}"
     claim = (
-        f"moments of a real place ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
+        f"moments of real places ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
         "changed vehicles: recall / precision / F1 (the better usual one's); cars of them called car (%)"
     )
     command = f"`{PYTHON} -m benchmarks.panorama FOLDER --run runs/visdrone-val/seed0`"
-    return [claim, command, "10 min", "–", ours]
+    return [claim, command, f"{found['seconds'] / 60:.0f} min", "–", ours]
 
 
 MEASURED = {

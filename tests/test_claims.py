@@ -70,10 +70,10 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     usual = {"absolute_difference": {"f1": 0.6}, "structural_similarity": {"f1": 0.7}}
     changes = {"pairs": 9, "recall": 0.9, "precision": 0.8, "f1": 0.85} | usual
     panorama = {"folder": "place", "changes": changes, "classification": {"car_called_car": None},
-                "stitching": {"placed": 1.0, "reprojection_px": 0.12}}  # fmt: skip
+                "stitching": {"placed": 1.0, "reprojection_px": 0.12}, "seconds": 700.0}  # fmt: skip
     runs.write_json(figures / "benchmarks" / "panorama.json", panorama)
     text = claims.table(figures).split("\n\n")[0]
-    assert "(place, 9 pairs)" in text and "| 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
+    assert "(place, 9 pairs)" in text and "| 12 min | – | 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
     assert "with blur / noise in six steps" in text and "| -0.90 / -0.85 |" in text
     assert "benchmarks.fast_path some --passes 2` | 5 min | – | -0.10 [-0.40, +0.20] |" in text
 
