@@ -7,6 +7,7 @@ registered, compared and classified in a process of its own, as a process never 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -31,18 +32,25 @@ MOST_GB = 4.0
 MOST_EXPONENT = 1.1
 
 
+def of_the_largest(pairs: list[Pair]) -> list[Pair]:
+    """Those whose first frames are of the size with the most pixels."""
+    largest = max((pair.first.shape for pair in pairs), key=math.prod)
+    return [pair for pair in pairs if pair.first.shape == largest]
+
+
 def mosaic(pairs: list[Pair], megapixels: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two pictures, RGB uint8 (H, W, 3), of one place that is laid together from the pairs' frames, and
     bool (H, W), where the second shows anything.
 
     First frames lie side by side in one picture, their second frames, registered onto them, in the other.
-    Where there are more places than pairs they come again; neighbours are mirrored otherwise. Pairs of
-    frames of another size than those of the first are left out.
+    Where there are more places than pairs they come again; neighbours are mirrored otherwise. So pairs of
+    frames of the largest size alone are used: the smaller, the more often one piece of ground would come, and
+    a picture of copies cannot be registered.
     """
     height = max(1, round(float(np.sqrt(megapixels * 1e6 * ASPECT))))
     width = max(1, round(megapixels * 1e6 / height))
+    pairs = of_the_largest(pairs)
     tall, wide = pairs[0].first.shape
-    pairs = [pair for pair in pairs if pair.first.shape == (tall, wide)]
     first, second = (np.zeros((height, width, 3), np.uint8) for _ in range(2))
     seen = np.zeros((height, width), bool)
     places = [(top, left) for top in range(0, height, tall) for left in range(0, width, wide)]
@@ -121,14 +129,14 @@ def measure(
     megapixels, `exponent_seconds` of log seconds; None with fewer than two sizes measured. `holds`: whether
     all sizes were measured, exponent and memory being at most MOST_EXPONENT and MOST_GB.
     """
-    weights = weights or {}
+    weights, vehicle_px = weights or {}, of_the_largest(pairs)[0].vehicle_px
     sizes = []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     for size in progress(megapixels, desc="growing"):
         with tempfile.TemporaryDirectory() as folder:
             for name, picture in zip(("first", "second", "seen"), mosaic(pairs, size), strict=True):
                 np.save(Path(folder) / f"{name}.npy", picture)
-            given = [folder, str(pairs[0].vehicle_px), weights.get("before", ""), weights.get("after", "")]
+            given = [folder, str(vehicle_px), weights.get("before", ""), weights.get("after", "")]
             ended = subprocess.run([sys.executable, "-m", "benchmarks.panorama_growth", *given], cwd=ROOT,
                                    env=environment, capture_output=True, text=True)  # fmt: skip
         if ended.returncode:

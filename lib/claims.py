@@ -100,8 +100,14 @@ def _panorama(found: dict) -> list[str]:
         f"moments of real places ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
         "changed vehicles: recall / precision / F1 (the better usual one's); cars of them called car (%)"
     )
-    command = f"`{PYTHON} -m benchmarks.panorama FOLDER --run runs/visdrone-val/seed0`"
-    return [claim, command, f"{found['seconds'] / 60:.0f} min", "–", ours]
+    command = f"{PYTHON} -m benchmarks.panorama FOLDER --run runs/visdrone-val/seed0"
+    if "growth" in found:
+        command += " --growth"
+        sizes = [size for size in found["growth"]["sizes"] if size["seconds"]]
+        most = max(sizes, key=lambda size: size["megapixels"])
+        claim += f"; {most['megapixels']:.0f} megapixels: seconds, GB; time grows with size to the power"
+        ours += f"; {most['seconds']:.0f} s, {most['peak_gb']:.1f} GB; {found['growth']['exponent']:.2f}"
+    return [claim, f"`{command}`", f"{found['seconds'] / 60:.0f} min", "–", ours]
 
 
 MEASURED = {

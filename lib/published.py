@@ -84,6 +84,10 @@ class Published:
 
     def _own(self, table: pd.DataFrame, name: str) -> tuple[pd.Series, dict[str, Any]]:
         run, made = parse_run(name), self.metrics(name, "retraining")
+        for key in ("arms", "n_winter", "n_synthetic"):
+            if key not in made:
+                place = self.folder / "metrics" / name / "retraining.json"
+                raise InputError(place, f"no {key}", "a run published by this code")
         own = (table["split"] == run.split) & (table["seed"] == run.seed)
         return own & (table["n_winter"] == made["n_winter"]), made
 

@@ -73,6 +73,11 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
                 "stitching": {"placed": 1.0, "reprojection_px": 0.12}, "seconds": 700.0}  # fmt: skip
     runs.write_json(figures / "benchmarks" / "panorama.json", panorama)
     text = claims.table(figures).split("\n\n")[0]
+    sizes = [{"megapixels": 6.0, "seconds": 9.0, "peak_gb": 1.2}, {"megapixels": 96.0, "seconds": None}]
+    growth = {"growth": {"sizes": sizes, "exponent": 0.9}}
+    runs.write_json(figures / "benchmarks" / "panorama.json", panorama | growth)
+    grown = claims.table(figures).split("\n\n")[0]
+    assert "; 6 megapixels: seconds, GB;" in grown and "(70); –; 9 s, 1.2 GB; 0.90 |" in grown
     assert "(place, 9 pairs)" in text and "| 12 min | – | 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
     assert "with blur / noise in six steps" in text and "| -0.90 / -0.85 |" in text
     assert "benchmarks.fast_path some --passes 2` | 5 min | – | -0.10 [-0.40, +0.20] |" in text

@@ -1,6 +1,7 @@
 """benchmarks/panorama.py: what it counts, and that it ends with one JSON or one line."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -239,6 +240,8 @@ def test_growth_of_small_pictures(folder):
     assert (first[:400, :600] == pairs[0].first.frame).all()
     assert (first[400:, :600] == pairs[0].first.frame[::-1][:74]).all()
     assert np.abs(first.astype(int) - second)[seen].mean() < 25  # registered: mostly the same ground
+    small = _pair(replace(_moment([A]), shape=(260, 320)), _moment([]))
+    assert panorama_growth.of_the_largest([small, *pairs, small]) == pairs
     found = panorama_growth.measure(pairs, (0.3, 0.6))
     assert [entry["megapixels"] for entry in found["sizes"]] == pytest.approx([0.3, 0.6], rel=0.01)
     assert all(entry["seconds"] > 0 and entry["peak_gb"] > entry["pictures_gb"] for entry in found["sizes"])

@@ -74,6 +74,9 @@ def test_a_variant_has_its_own_rows_alone(committed):
         pd.testing.assert_frame_equal(found.rows(name), rows.reset_index(drop=True))
     with pytest.raises(InputError, match=r"table2\.csv: found no row of seed1"):
         found.rows("seed1")
+    runs.write_json(folder / "metrics/seed1/retraining.json", {"n_synthetic": 500})
+    with pytest.raises(InputError, match=r"retraining\.json: found no arms, expected a run published by"):
+        found.rows("seed1")
 
 
 def test_other_data_or_parameters_are_refused(committed):
