@@ -195,8 +195,9 @@ def test_on_the_same_machine_any_difference_counts(published, capsys):
     )
 
 
-@pytest.mark.parametrize("metric, points, status", [("winter_car_recall", 18, 0), ("winter_car_recall", 22, 1),
-                                                    ("accuracy", 1, 0), ("accuracy", -3, 1)])  # fmt: skip
+@pytest.mark.parametrize("metric, points, status", [
+    ("winter_car_recall", 18, 0), ("winter_car_recall", 22, 1), ("accuracy", 1, 0), ("accuracy", -3, 1),
+])  # fmt: skip
 def test_another_machine_has_a_tolerance(published, capsys, metric, points, status):
     change(published, torch="0.0")
     shift(published, metric, points)
