@@ -5,7 +5,8 @@ classes.txt in it or its parent. Stitching: frames are cut into bent, recoloured
 again, beside OpenCV's Stitcher. Changes: vehicles that came or left between two moments are looked for,
 beside absolute difference and structural similarity. Classification: the cars found are shown to the
 classifiers of RUN, a run's folder, or its name below runs/. Growth (only with --growth): time and memory from
-6 to 96 megapixels. The last line printed is one JSON; what cannot be measured is null there, with a reason.
+6 to 96 megapixels. Drawn (only with --drawn): changes and classes at drawn places, in summer and under snow.
+The last line printed is one JSON; what cannot be measured is null there, with a reason.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import panorama_changes, panorama_growth, panorama_stitching
+from benchmarks import panorama_changes, panorama_drawn, panorama_growth, panorama_stitching
 from benchmarks.panorama_changes import Pair, evenly, frames_of, pairs_of, read_moments
 from lib.arms import ARMS, weights_file
 from lib.runs import InputError, progress, write_json
 from lib.settings import ROOT
 
-PARTS = ("stitching", "changes", "classification", "growth")
+PARTS = ("stitching", "changes", "classification", "growth", "drawn")
 CARS = {"car", "cars", "passenger car", "private car", "sedan", "hatchback", "suv"}  # van, minibus: none
 GROWN = 12  # pairs that pictures are laid together from, where no more are registered anyway
 NEEDED = {"stitching": ("placed", "reprojection_px", "colour_error", "seconds"),
           "changes": ("pairs", "recall", "precision", "f1"), "classification": ("car_called_car", "cars"),
-          "growth": ("exponent", "peak_gb")}  # fmt: skip
+          "growth": ("exponent", "peak_gb"), "drawn": ("recall", "precision", "winter_cars")}  # fmt: skip
 
 
 def nothing(part: str, reason: str) -> dict:
@@ -142,25 +143,33 @@ def growth(run: str | None, arm: str, pairs: list[Pair], megapixels: tuple[float
     """`panorama_growth.measure`, with the run's classifiers where it has them."""
     if not pairs:
         return nothing("growth", "no two moments that could be registered")
-    weights = {}
-    if run is not None:
-        try:
-            files = {"before": "none", "after": arm}
-            files = {name: run_folder(run) / weights_file(kind) for name, kind in files.items()}
-            weights = {name: str(file.resolve()) for name, file in files.items() if file.is_file()}
-        except InputError:
-            pass  # the classification's reason says it
+    weights = {name: str(file) for name, file in before_and_after(run, arm).items()}
     return panorama_growth.measure(pairs, megapixels, weights)
+
+
+def before_and_after(run: str | None, arm: str) -> dict[str, Path]:
+    """A run's classifiers before and after retraining, those that it has; what it lacks, the reason of
+    `classification` says."""
+    try:
+        folder = None if run is None else run_folder(run)
+    except InputError:
+        folder = None
+    files = {"before": weights_file("none"), "after": weights_file(arm)}
+    found = {name: (folder / file).resolve() for name, file in files.items()} if folder else {}
+    return {name: file for name, file in found.items() if file.is_file()}
 
 
 def measure(options: argparse.Namespace) -> dict:
     """All parts that the options ask for; InputError for a folder without frames, labels or classes."""
     found = {}
-    labelled = set(options.parts) - {"stitching"}
+    labelled = set(options.parts) - {"stitching", "drawn"}
     moments, left_out = read_moments(options.folder) if labelled else ([], [])
     if "stitching" in options.parts:
         _say("stitching")
         found["stitching"] = stitching(options.folder, options.frames, options.seed)
+    if "drawn" in options.parts:
+        _say("drawing")
+        found["drawn"] = panorama_drawn.measure(before_and_after(options.run, options.arm))
     if not labelled:
         return found
     _say("registering")
@@ -191,7 +200,8 @@ def table(found: dict) -> str:
         within = {name: entry for name, entry in values.items() if isinstance(entry, dict)}
         entries = {part: values} | {n: e for n, e in within.items() if set(e) & set(NEEDED[part])}
         for name, entry in entries.items():
-            shown = [f"{key} {entry[key]}" for key in (*NEEDED[part], "before", "reason") if key in entry]
+            keys = (*NEEDED[part], "before", "after", "reason")
+            shown = [f"{key} {entry[key]}" for key in keys if key in entry]
             lines.append(f"{name:22} " + ", ".join(shown))
     for entry in found.get("growth", {}).get("sizes", ()):
         lines.append("  " + ", ".join(f"{key} {value}" for key, value in entry.items()))
@@ -210,11 +220,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the tiles (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS[:3]))
     parser.add_argument("--growth", action="store_true", help="time and memory over size too")
+    parser.add_argument("--drawn", action="store_true", help="drawn places in two seasons too")
     parser.add_argument("--megapixels", type=float, nargs="+", default=list(panorama_growth.MEGAPIXELS),
                         help="sizes of --growth (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the JSON as a file too")
     options = parser.parse_args(arguments)
-    asked = set(options.parts) | ({"growth"} if options.growth else set())
+    asked = set(options.parts) | {name for name in ("growth", "drawn") if getattr(options, name)}
     options.parts = [part for part in PARTS if part in asked]
     for name in ("frames", "pairs"):
         if (getattr(options, name) or 1) < 1:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import panorama, panorama_changes, panorama_growth
+from benchmarks import panorama, panorama_changes, panorama_drawn, panorama_growth
 from benchmarks.panorama_changes import Moment, assign, figures, pair_of
 from lib.changes import Region
 from lib.registration import Registration
@@ -163,24 +163,28 @@ def test_the_last_line_is_the_result(folder, capsys, tmp_path):
     assert "growth" not in found
 
 
-def test_a_run_is_asked(folder, tmp_path):
-    """A classifier that says car to everything, and arms that are missing."""
+def says(label, file):
+    """The file of a classifier that gives everything this label; 1 is the car's."""
     import torch
 
     from lib.models import build_classifier
-    from lib.visdrone import CAR as LABEL
     from lib.weights import save_network
 
+    numbers = {"groups": 1, "width": 8, "compression": 0.8}
+    model = build_classifier(**numbers)
+    with torch.no_grad():
+        model.output.bias[label] = 1e6
+    return save_network(file, model, **numbers)
+
+
+def test_a_run_is_asked(folder, tmp_path):
+    """A classifier that says car to everything, and arms that are missing."""
     moments, _ = panorama_changes.read_moments(folder)
     pairs, _ = panorama_changes.pairs_of(moments, 1)
     box = next(change for change in pairs[0].changes if change[1] == "first")[0]
     results = [(pairs[0], assign(pairs[0], _regions((box, "first"))))]
-    numbers = {"groups": 1, "width": 8, "compression": 0.8}
-    for name, label in (("classifier", 0), ("classifier_retrained", LABEL)):
-        model = build_classifier(**numbers)
-        with torch.no_grad():
-            model.output.bias[label] = 1e6
-        save_network(tmp_path / f"{name}.safetensors", model, **numbers)
+    for name, label in (("classifier", 0), ("classifier_retrained", 1)):
+        says(label, tmp_path / f"{name}.safetensors")
     found = panorama.classification(str(tmp_path), "vae_transfer", results)
     assert found["cars"] == 1
     assert (found["car_called_car"], found["before"]) == (1.0, 0.0)
@@ -214,6 +218,21 @@ def test_frames_of_other_places_give_null_with_a_reason(tmp_path, capsys):
     assert found["changes"]["recall"] is None and found["changes"]["pairs"] == 0
     assert found["changes"]["reason"] in found["changes"]["left_out"]
     assert found["growth"]["exponent"] is None and found["growth"]["reason"]
+
+
+def test_drawn_places_in_two_seasons(tmp_path):
+    """One small place, a classifier that calls nothing a car and one that calls everything so."""
+    files = {"before": says(0, tmp_path / "a.safetensors"), "after": says(1, tmp_path / "b.safetensors")}
+    found = panorama_drawn.measure(files, places=2, frames=(2, 2), vehicles=16)
+    each = found["each"]
+    assert found["failed"] == {} and found["places"] == len(each) == 2
+    for key in ("vehicles", "found", "regions"):
+        assert found[key] == each[0][key] + each[1][key] > 0
+    assert found["recall"] == pytest.approx(found["found"] / found["vehicles"], abs=1e-4)
+    precisions = [one["precision"] for one in each]
+    assert min(precisions) - 1e-4 <= found["precision"] <= max(precisions) + 1e-4
+    assert found["winter_cars"] == sum(one["cars"]["second"]["number"] for one in each) > 0
+    assert (found["before"], found["after"]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("lacking", ["labels", "classes", "frames", "folder"])

@@ -1,0 +1,66 @@
+"""Drawn places in summer and under snow: what is found of what changed, what are the cars called? A part
+of `benchmarks.panorama`.
+
+On drawn flights (`lib.flights`) every change is known, and they are the only ones here with two seasons. Each
+place is drawn, stitched, compared and classified as in notebook 07.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from lib.runs import InputError, progress
+
+PLACES = 6  # car parks, streets and junctions in turn
+FRAMES = (3, 2)  # columns and rows of each flight
+VEHICLES = 40  # at each place
+VEHICLE_PX = 25.0  # across one of them
+
+
+def measure(
+    weights: dict[str, Path], places: int = PLACES, frames: tuple[int, int] = FRAMES, vehicles: int = VEHICLES
+) -> dict:
+    """Found vehicles and called cars over `places` drawn places; plain values for JSON.
+
+    weights: name of a classifier -> its file, which may be none. Keys: places, vehicles, regions, found,
+    recall, precision (0..1, over all places); winter_cars: cars that changed and were found under snow; then
+    the share of them that each classifier calls car; each: the same by place; failed: place -> why its
+    flights could not be compared.
+    """
+    from lib.acceleration import choose_path
+    from lib.anomalies import answers
+    from lib.classify import open_classifier
+    from lib.drawn_truth import score, true_things
+    from lib.flights import FLIGHTS, draw_flights
+    from lib.panorama import compare, open_flight
+    from lib.visdrone import CAR
+
+    path = choose_path(compiler="off")
+    models = {name: open_classifier(file) for name, file in weights.items()}
+    each, failed = [], {}
+    for place in progress(range(places), desc="drawing"):
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = draw_flights(Path(folder) / "flights", place, list(frames), vehicles=vehicles)
+            try:
+                first, second = (open_flight(drawn / name).panorama for name in FLIGHTS)
+                comparison = compare(first, second, VEHICLE_PX)
+            except InputError as error:
+                failed[str(place)] = str(error)
+                continue
+            told = answers(models, comparison.crops(), path)
+            each.append({"place": place} | score(true_things(drawn, comparison), comparison, told, CAR))
+    vehicles, regions, found = (sum(one[key] for one in each) for key in ("vehicles", "regions", "found"))
+    false = sum(round(one["found"] / one["precision"]) - one["found"] if one["found"] else one["regions"]
+                for one in each)  # fmt: skip
+    cars = [one["cars"]["second"] for one in each]
+    number = sum(one["number"] for one in cars)
+
+    def share(part: int, whole: int) -> float | None:
+        return round(part / whole, 4) if whole else None
+
+    called = {name: share(sum(round(one["number"] * (one[name] or 0)) for one in cars), number)
+              for name in models}  # fmt: skip
+    return {"places": len(each), "vehicles": vehicles, "regions": regions, "found": found,
+            "recall": share(found, vehicles), "precision": share(found, found + false),
+            "winter_cars": number} | called | {"each": each, "failed": failed}  # fmt: skip
