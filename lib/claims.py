@@ -88,41 +88,67 @@ def _fast_path(found: dict) -> list[str]:
     return [claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]
 
 
+def _panorama_command(option: str = "") -> str:
+    return f"`{PYTHON} -m benchmarks.panorama FOLDER --run runs/visdrone-val/seed0{option}`"
+
+
 def _panorama(found: dict) -> list[str]:
-    """What the stage that compares two flights does on real frames of one place."""
+    """What the stage that compares two flights does on real frames."""
     changes, tiles, cars = found["changes"], found["stitching"], found["classification"]
     usual = max(changes[name]["f1"] for name in ("absolute_difference", "structural_similarity"))
     called = f"{100 * cars['car_called_car']:.0f}" if cars.get("car_called_car") is not None else "–"
     found_of = " / ".join(f"{100 * changes[name]:.0f}" for name in ("recall", "precision", "f1"))
     placed = f"{100 * tiles['placed']:.0f} / {tiles['reprojection_px']:.1f} px"
-    ours = f"{placed}; {found_of} ({100 * usual:.0f}); {called}"
     claim = (
         f"moments of real places ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
         "changed vehicles: recall / precision / F1 (the better usual one's); cars of them called car (%)"
     )
-    command = f"{PYTHON} -m benchmarks.panorama FOLDER --run runs/visdrone-val/seed0"
-    if "growth" in found:
-        command += " --growth"
-        sizes = [size for size in found["growth"]["sizes"] if size["seconds"]]
-        most = max(sizes, key=lambda size: size["megapixels"])
-        claim += f"; {most['megapixels']:.0f} megapixels: seconds, GB; time grows with size to the power"
-        ours += f"; {most['seconds']:.0f} s, {most['peak_gb']:.1f} GB; {found['growth']['exponent']:.2f}"
-    return [claim, f"`{command}`", f"{found['seconds'] / 60:.0f} min", "–", ours]
+    minutes = f"{found['seconds'] / 60:.0f} min"
+    return [claim, _panorama_command(), minutes, "–", f"{placed}; {found_of} ({100 * usual:.0f}); {called}"]
 
 
-MEASURED = {
-    "scene_realism": _scene_realism,
-    "vae_heads": _vae_heads,
-    "image_score": _image_score,
-    "fast_path": _fast_path,
-    "panorama": _panorama,
-}  # benchmark -> its row from figures/benchmarks/<benchmark>.json
+def _growth(found: dict) -> list[str] | None:
+    """Time and memory of the largest pair of panoramas."""
+    sizes = [size for size in found.get("growth", {}).get("sizes", ()) if size["seconds"]]
+    if not sizes:
+        return None
+    most = max(sizes, key=lambda size: size["megapixels"])
+    size = f"{most['megapixels']:.0f} megapixels"
+    claim = f"two panoramas of {size} compared and classified: time; memory; time grows with size to the power"
+    ours = f"{most['seconds']:.0f} s; {most['peak_gb']:.1f} GB; {found['growth']['exponent']:.2f}"
+    return [claim, _panorama_command(" --growth"), "with the row above", "–", ours]
+
+
+def _drawn(found: dict) -> list[str] | None:
+    """What the stage does between summer and snow, on drawn places."""
+    drawn = found.get("drawn")
+    if not drawn or drawn.get("after") is None:
+        return None
+    claim = (
+        f"{drawn['places']} drawn places, summer and snow; changed vehicles: recall / precision; the "
+        f"{drawn['winter_cars']} cars found under snow called car, before → after retraining (%)"
+    )
+    found_of = " / ".join(f"{100 * drawn[name]:.0f}" for name in ("recall", "precision"))
+    ours = f"{found_of}; {100 * drawn['before']:.0f} → {100 * drawn['after']:.0f}"
+    return [claim, _panorama_command(" --drawn"), "with the row above", "–", ours]
+
+
+MEASURED = (
+    ("scene_realism", _scene_realism),
+    ("vae_heads", _vae_heads),
+    ("image_score", _image_score),
+    ("fast_path", _fast_path),
+    ("panorama", _panorama),
+    ("panorama", _growth),
+    ("panorama", _drawn),
+)  # figures/benchmarks/<benchmark>.json, and a row from it; None where a part was not measured
 
 
 def measured_rows(figures: Path) -> list[list[str]]:
-    """A row for each benchmark that has been run."""
-    files = {name: figures / "benchmarks" / f"{name}.json" for name in MEASURED}
-    return [MEASURED[name](runs.read_json(file)) for name, file in files.items() if file.exists()]
+    """The rows of each benchmark that has been run."""
+    files = [(figures / "benchmarks" / f"{name}.json", row) for name, row in MEASURED]
+    rows = [row(runs.read_json(file)) for file, row in files if file.exists()]
+    return [row for row in rows if row]
 
 
 def loop_rows(figures: Path) -> list[list[str]]:

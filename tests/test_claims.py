@@ -74,10 +74,14 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     runs.write_json(figures / "benchmarks" / "panorama.json", panorama)
     text = claims.table(figures).split("\n\n")[0]
     sizes = [{"megapixels": 6.0, "seconds": 9.0, "peak_gb": 1.2}, {"megapixels": 96.0, "seconds": None}]
-    growth = {"growth": {"sizes": sizes, "exponent": 0.9}}
-    runs.write_json(figures / "benchmarks" / "panorama.json", panorama | growth)
-    grown = claims.table(figures).split("\n\n")[0]
-    assert "; 6 megapixels: seconds, GB;" in grown and "(70); –; 9 s, 1.2 GB; 0.90 |" in grown
+    more = {"growth": {"sizes": sizes, "exponent": 0.9},
+            "drawn": {"places": 2, "winter_cars": 7, "recall": 0.5, "precision": 0.25, "before": 0.4,
+                      "after": 1}}  # fmt: skip
+    runs.write_json(figures / "benchmarks" / "panorama.json", panorama | more)
+    whole = claims.table(figures).split("\n\n")[0]
+    assert "two panoramas of 6 megapixels" in whole and "| 9 s; 1.2 GB; 0.90 |" in whole
+    assert "the 7 cars found under snow" in whole and "| 50 / 25; 40 → 100 |" in whole
+    assert "megapixels" not in text and "under snow" not in text
     assert "(place, 9 pairs)" in text and "| 12 min | – | 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
     assert "with blur / noise in six steps" in text and "| -0.90 / -0.85 |" in text
     assert "benchmarks.fast_path some --passes 2` | 5 min | – | -0.10 [-0.40, +0.20] |" in text
