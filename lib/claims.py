@@ -114,7 +114,7 @@ def _growth(found: dict) -> list[str] | None:
         return None
     most = max(sizes, key=lambda size: size["megapixels"])
     size = f"{most['megapixels']:.0f} megapixels"
-    claim = f"two panoramas of {size} compared and classified: time; memory; time grows with size to the power"
+    claim = f"two panoramas of {size} compared and classified: time; memory; power of size in time"
     ours = f"{most['seconds']:.0f} s; {most['peak_gb']:.1f} GB; {found['growth']['exponent']:.2f}"
     return [claim, _panorama_command(" --growth"), "with the row above", "–", ours]
 
