@@ -23,16 +23,15 @@ from lib.runs import InputError
 
 KEYS = ["arm", "protocol", "split", "n_winter", "n_synthetic", "winter", "seed", "metric"]
 # Points (hundredths) that a measure of one seed may differ by on another machine. Trainings that differ only
-# in rounding differ like those of two seeds, so each is about three standard deviations over seeds. (The
-# embedded profile in float32 against bfloat16: winter recall +12.4, winter non-cars +11.5, the rest below 7.)
+# in rounding differ like those of two seeds, so each is about three standard deviations over seeds.
 TOLERANCE = {
     "accuracy": 2.0,  # thousands of objects, six classes
     "car_recall": 2.0,  # the largest classes
     "car_precision": 3.0,
     "noncar_called_car": 2.0,
-    "winter_car_recall": 20.0,  # far from the training data: the measure that initialisation moves most
+    "winter_car_recall": 10.0,  # far from the training data: the measure that initialisation moves most
     "winter_car_recall_equal_share": 10.0,
-    "winter_noncar_called_car": 18.0,
+    "winter_noncar_called_car": 6.0,
 }
 OTHER_TOLERANCE = 20.0  # recall of one class: buses and trucks are a few dozen objects
 SAME = (  # what must be equal for a run to be equal bit by bit: (part of provenance.json, keys)

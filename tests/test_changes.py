@@ -326,7 +326,7 @@ def test_sides_of_a_vehicle():
     assert likely_sides(19, 42, 19) == pytest.approx(1)
     assert likely_sides(19, 60, 19) == pytest.approx(1)
     assert max(likely_sides(19, 19.5, 19), likely_sides(6, 14, 19), likely_sides(60, 130, 19)) < 0.7
-    assert likely_sides(19, 120, 19) < 0.03 < likely_sides(23, 42, 19) < 1
+    assert likely_sides(19, 120, 19) < 0.02 < likely_sides(23, 42, 19) < 1
     bus, half = likely_sides(27, 127, 19), likely_sides(27, 63, 19)  # 2.55 by 12 m; cars are 1.8 m wide
     assert bus > 0.9 and 127 * bus > 2 * 63 * half  # whole it is worth more than in two pieces
     assert 2 * 43 * likely_sides(19, 43, 19) > 90 * likely_sides(19, 90, 19)  # two cars in a row are no bus
