@@ -9,7 +9,6 @@ that suits them best.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -284,8 +283,8 @@ def figures(results: list[dict]) -> dict[str, float | int | None]:
             "precision": share(hits, regions), "f1": share(2 * hits, changes + regions)}  # fmt: skip
 
 
-def _usual(pair: Pair) -> Iterator[tuple[str, int, list[Region]]]:
-    """Regions of each usual comparison at each of its thresholds: name, number of the threshold, regions.
+def _usual(pair: Pair) -> dict[str, list[list[Region]]]:
+    """Regions of each usual comparison at each of its thresholds.
 
     Grey pictures, the second with the first's mean and contrast; difference; opened and closed; parts of
     half to forty vehicles' areas.
@@ -295,24 +294,26 @@ def _usual(pair: Pair) -> Iterator[tuple[str, int, list[Region]]]:
     first = cv2.cvtColor(pair.first.frame, cv2.COLOR_RGB2GRAY)
     laid, both = lay(pair.second.frame, np.ones(pair.second.shape, bool), pair.registration, first.shape)
     if not both.any() or min(first.shape) < 11:
-        return
+        return {how: [[] for _ in values] for how, values in THRESHOLDS.items()}
     second = cv2.cvtColor(laid, cv2.COLOR_RGB2GRAY).astype(np.float32)
     spread = first[both].std() / max(second[both].std(), 1)
     second = np.clip((second - second[both].mean()) * spread + first[both].mean(), 0, 255).astype(np.uint8)
     sides = (max(1, round(part * pair.vehicle_px)) | 1 for part in (0.1, 0.3))
     small, large = (np.ones((side, side), np.uint8) for side in sides)
-    for how in THRESHOLDS:
+    found: dict[str, list[list[Region]]] = {how: [] for how in THRESHOLDS}
+    for how, thresholds in THRESHOLDS.items():
         if how == "absolute_difference":
             apart = cv2.absdiff(*(cv2.GaussianBlur(x, (5, 5), 0) for x in (first, second))) / 255
         else:  # 0 alike .. 1 unrelated and beyond
             apart = 1 - structural_similarity(first, second, full=True, data_range=255, win_size=11)[1]
         apart[~both] = 0
-        for place, threshold in enumerate(THRESHOLDS[how]):
+        for threshold in thresholds:
             mask = cv2.morphologyEx((apart > threshold).astype(np.uint8), cv2.MORPH_OPEN, small)
             _, _, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, large))
             area = stats[1:, 4] / pair.vehicle_px**2
             parts = stats[1:][(area > 0.5) & (area < 40)]
-            yield how, place, [Region(tuple(float(n) for n in row[:4]), "first", 1.0) for row in parts]
+            found[how].append([Region(tuple(float(n) for n in row[:4]), "first", 1.0) for row in parts])
+    return found
 
 
 def _scores(results: list[tuple[Pair, dict]], usual: dict[str, list[list[dict]]]) -> dict:
@@ -341,13 +342,10 @@ def measure(pairs: list[Pair]) -> tuple[dict, list[tuple[Pair, dict]], list[str]
         except InputError as error:
             left_out.append(f"{pair.first.name}, {pair.second.name}: {error}")
             continue
-        given = {how: [None] * len(values) for how, values in THRESHOLDS.items()}
-        for how, place, parts in _usual(pair):
-            given[how][place] = assign(pair, parts, either=True)
         results.append((pair, assign(pair, regions)))
-        for how, kept in given.items():
-            for part, result in zip(usual[how], kept, strict=True):
-                part.append(result or assign(pair, []))
+        for how, found in _usual(pair).items():
+            for kept, parts in zip(usual[how], found, strict=True):
+                kept.append(assign(pair, parts, either=True))
         moments = (replace(moment, ignored=NONE) for moment in (pair.first, pair.second))
         bare.append(assign(pair_of(*moments, pair.registration, pair.vehicle_px), regions))
     scenes: dict[str, list[int]] = {}

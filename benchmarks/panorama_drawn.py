@@ -8,18 +8,21 @@ place is drawn, stitched, compared and classified as in notebook 07.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib.runs import InputError, progress
+from lib.settings import declared
 
 PLACES = 6  # car parks, streets and junctions in turn
-FRAMES = (3, 2)  # columns and rows of each flight
-VEHICLES = 40  # at each place
-VEHICLE_PX = 25.0  # across one of them
+HOW = {name: default for name, (_, default) in declared("07_panorama_anomalies").items()}  # its flights
 
 
 def measure(
-    weights: dict[str, Path], places: int = PLACES, frames: tuple[int, int] = FRAMES, vehicles: int = VEHICLES
+    weights: dict[str, Path],
+    places: int = PLACES,
+    frames: Sequence[int] = HOW["drawn_frames"],
+    vehicles: int = HOW["drawn_vehicles"],
 ) -> dict:
     """Found vehicles and called cars over `places` drawn places; plain values for JSON.
 
@@ -44,7 +47,7 @@ def measure(
             drawn = draw_flights(Path(folder) / "flights", place, list(frames), vehicles=vehicles)
             try:
                 first, second = (open_flight(drawn / name).panorama for name in FLIGHTS)
-                comparison = compare(first, second, VEHICLE_PX)
+                comparison = compare(first, second, HOW["vehicle_px"])
             except InputError as error:
                 failed[str(place)] = str(error)
                 continue

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from lib import comparison, evaluation, runs
-from lib.published import Published
+from lib.published import NONE, Published
 from lib.run_names import parse_run
 from lib.settings import Run
 from lib.testsets import PROTOCOLS, WINTER, measure, read_answers
 
 NOTEBOOK = "06_evaluation"
-NONE = Published("")  # only runs of this machine
 
 
 def _run(profile: str, name: str) -> Run:
     """A run, seen from the notebook that collects."""
     return Run.named(profile, parse_run(name), NOTEBOOK)
+
+
+def _metrics(profile: str, name: str, file: str, published: Published) -> Any:
+    """The content of a run's metrics/<file>.json."""
+    if name in published:
+        return published.metrics(name, file)
+    return runs.read_json(_run(profile, name).need(f"metrics/{file}.json"))
 
 
 def run_rows(profile: str, name: str) -> pd.DataFrame:
@@ -78,7 +85,7 @@ def validation(
     found: dict[tuple[str, int, int], dict[str, dict[str, float]]] = {}
     for name in names:
         run = _run(profile, name)
-        made = over_runs(profile, [name], "retraining", published=published)[0]
+        made = _metrics(profile, name, "retraining", published)
         if name in published:
             measures = published.validation(name)
         else:
@@ -141,10 +148,7 @@ def over_runs(profile: str, names: list[str], file: str, *keys: str, published: 
     """
     found = []
     for name in names:
-        if name in published:
-            value = published.metrics(name, file)
-        else:
-            value = runs.read_json(_run(profile, name).need(f"metrics/{file}.json"))
+        value = _metrics(profile, name, file, published)
         for key in keys:
             value = value[key]
         found.append(value)

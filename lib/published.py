@@ -17,7 +17,7 @@ import pandas as pd
 
 from lib import runs, settings
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, read_table2
-from lib.run_names import parse_run
+from lib.run_names import made_by, parse_run
 from lib.runs import InputError
 
 TRAINING = (
@@ -77,17 +77,18 @@ class Published:
 
     def metrics(self, name: str, file: str) -> Any:
         """The content of a run's metrics/<file>.json; of a variant without one, of the run it starts from."""
-        run = parse_run(name)
-        makers = run, run._replace(n_synthetic=None), run._replace(n_synthetic=None, n_winter=None)
-        files = [self.folder / "metrics" / str(maker) / f"{file}.json" for maker in makers]
-        return runs.read_json(next((path for path in files if path.exists()), files[0]))
+        return runs.read_json(self._metrics_file(name, file))
+
+    def _metrics_file(self, name: str, file: str) -> Path:
+        maker = parse_run(name).maker(made_by(f"metrics/{file}.json", TRAINING[-1]))
+        return self.folder / "metrics" / str(maker) / f"{file}.json"
 
     def _own(self, table: pd.DataFrame, name: str) -> tuple[pd.Series, dict[str, Any]]:
         run, made = parse_run(name), self.metrics(name, "retraining")
         for key in ("arms", "n_winter", "n_synthetic"):
             if key not in made:
-                place = self.folder / "metrics" / name / "retraining.json"
-                raise InputError(place, f"no {key}", "a run published by this code")
+                found = self._metrics_file(name, "retraining")
+                raise InputError(found, f"no {key}", "a run published by this code")
         own = (table["split"] == run.split) & (table["seed"] == run.seed)
         return own & (table["n_winter"] == made["n_winter"]), made
 
@@ -115,6 +116,9 @@ class Published:
     def same_objects(self, name: str) -> list[dict]:
         """A run's rows of `collect.same_objects`, against what they were published against."""
         return [row for row in runs.read_json(self.folder / "mcnemar.json") if row["run"] == name]
+
+
+NONE = Published("")  # only runs of this machine
 
 
 def take_in(profile: str, run_names: list[str]) -> Published:

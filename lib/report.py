@@ -20,7 +20,7 @@ from typing import Any
 
 from lib import runs, settings
 from lib.evaluation import NONCARS, SIMULATED
-from lib.published import Published
+from lib.published import NONE, Published
 from lib.runs import InputError
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
@@ -54,7 +54,7 @@ def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
     return found
 
 
-def timing(profile: str, run_names: list[str], others: Published | None = None) -> dict[str, Any]:
+def timing(profile: str, run_names: list[str], others: Published = NONE) -> dict[str, Any]:
     """Seconds by notebook and run, their sums, and how long all of them took on the clock.
 
     Runs go side by side, so the clock shows less than the sum. What lies between two starts of `make
@@ -71,7 +71,7 @@ def timing(profile: str, run_names: list[str], others: Published | None = None) 
                 seconds.setdefault(notebook, {})[run] = found["seconds"]
                 spans.append(found.get("clock"))
     clock = None if None in spans else _covered(spans)
-    if others and others.names:
+    if others.names:
         said = runs.read_json(others.folder / "timing.json")
         for notebook, took in said["seconds"].items():
             seconds.setdefault(notebook, {}).update({k: v for k, v in took.items() if k in others})
@@ -155,9 +155,9 @@ def used_parameters(path: Path) -> dict[str, Any]:
     return {k: Path(v).name if k.endswith("_folder") and v else v for k, v in values.items()}
 
 
-def _origins(others: Published | None) -> list[dict[str, Any]]:
+def _origins(others: Published) -> list[dict[str, Any]]:
     """Of committed runs: which of them, from what commit, on what machine, how computed."""
-    if not (others and others.names):
+    if not others.names:
         return []
     said = runs.read_json(others.folder / "provenance.json")
     found = [*said.get("others", ()), {key: said[key] for key in ("runs", "commit", "path", "machine")}]
@@ -165,7 +165,7 @@ def _origins(others: Published | None) -> list[dict[str, Any]]:
     return [entry for entry in own if entry["runs"]]
 
 
-def provenance(profile: str, run_names: list[str], others: Published | None = None) -> dict[str, Any]:
+def provenance(profile: str, run_names: list[str], others: Published = NONE) -> dict[str, Any]:
     """What the numbers of a profile are from; ready for JSON. `others`: committed runs among them."""
     first = run_names[0]
     path = need(profile, f"{first}/metrics/classifier.json")["path"]
