@@ -86,7 +86,7 @@ def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str],
 
     Each class comes as often as it does in the source domain, measured by the weak ones, its images
     repeated in turn: what the target domain looks like then says nothing about the class. Classes without
-    target images, or without a weak one in the source domain to measure by, are left out.
+    target images are left out.
     """
     images, labels = target
     usual = np.bincount(source_labels, minlength=len(CLASSES))
