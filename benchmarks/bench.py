@@ -31,7 +31,7 @@ from benchmarks import bench_data
 from benchmarks.bench_protocol import ROOT, Worker, WorkerError
 from benchmarks.bench_report import KERAS, growth_of, ratios, spread, table, times_as_fast
 from benchmarks.bench_torch import convolution_work
-from lib import report
+from lib import provenance
 from lib.runs import InputError, write_json, write_text
 from lib.scenes import draw_scenes
 from lib.settings import notebook_names
@@ -263,7 +263,7 @@ def growth_row(plan: Plan, frames: list, what: str, scratch: Path) -> dict:
 
 def embedded_row() -> dict:
     """Row 5: what the stages of the last run of the embedded profile took; nothing is run here."""
-    stages = report.timing("embedded", ["seed0"])["by_stage"]
+    stages = provenance.timing("embedded", ["seed0"])["by_stage"]
     missing = [name for name in notebook_names() if name not in stages]
     return {
         "row": 5,
@@ -309,7 +309,7 @@ def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
         keep(4, "growth", "growth of data preparation", lambda: growth_row(plan, *frames(), scratch))
         keep(5, "embedded", "embedded profile", embedded_row)
     machine = {
-        "processor": report.processor(),
+        "processor": provenance.processor(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "python": platform.python_version(),

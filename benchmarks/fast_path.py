@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from lib import data, dependencies, report, runs
+from lib import data, dependencies, provenance, runs
 from lib.acceleration import ComputePath, choose_path
 from lib.batches import Schedule
 from lib.division import Division
@@ -64,7 +64,7 @@ def compare(profile: str, seeds: list[int], passes: float) -> dict:
         "seeds": seeds,
         "passes": passes,
         "difference": {"mean": mean, "low": low, "high": high} if len(seeds) > 1 else {"mean": mean},
-        "processor": report.processor(),
+        "processor": provenance.processor(),
     }
 
 

@@ -20,8 +20,8 @@ import nbformat
 
 from lib import claims, runs, settings
 from lib.evaluation import SIMULATED
+from lib.provenance import need, profile_folder
 from lib.published import folder_of
-from lib.report import need, profile_folder
 from lib.run_names import OPTIONAL
 from lib.runs import InputError
 

@@ -1,208 +1,24 @@
 """The last thing that `make reproduce` prints: `python -m lib.report PROFILE`.
 
 Reads what the notebooks wrote and computes nothing that they computed. Adds two files to
-the summary: timing.json (how long each notebook of each run took) and provenance.json
-(what code, versions, machine, data and parameters the numbers are from).
+the summary, timing.json and provenance.json (`lib.provenance`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-import os
-import platform
 import re
-import subprocess
 import sys
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from lib import runs, settings
-from lib.evaluation import NONCARS, SIMULATED
-from lib.published import NONE, Published
+from lib import runs
+from lib.evaluation import NONCARS
+from lib.provenance import need, profile_folder, timing, write_provenance
+from lib.published import Published
 from lib.runs import InputError
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
-CPUINFO = Path("/proc/cpuinfo")
 ARM_WORDS = {"continued": "the control", "none": "the classifier before"}
-INSTRUCTIONS = (  # that decide how a sum is taken, hence its last digits, as /proc/cpuinfo calls them
-    "fma", "avx2", "avx512f", "avx512vl", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16",
-    "asimd", "sve", "sve2", "bf16", "svebf16",
-)  # fmt: skip
 SOURCE_WORDS = {"scenes": "drawn scenes", "visdrone": "VisDrone-DET"}
-
-
-def profile_folder(profile: str) -> Path:
-    """Folder of a profile's runs."""
-    return settings.ROOT / "runs" / profile
-
-
-def need(profile: str, name: str) -> Any:
-    """A JSON file of a profile's runs; MissingStep names the command that makes it."""
-    return runs.read_json(runs.require(profile_folder(profile) / name, f"make reproduce PROFILE={profile}"))
-
-
-def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
-    """Notebook -> run -> the notebook as executed; the one over all runs stands under `summary`."""
-    found: dict[str, dict[str, Path]] = {}
-    for notebook in settings.notebook_names():
-        for run in [*run_names, "summary"]:
-            path = profile_folder(profile) / run / "notebooks" / f"{notebook}.ipynb"
-            if path.exists():
-                found.setdefault(notebook, {})[run] = path
-    return found
-
-
-def timing(profile: str, run_names: list[str], others: Published = NONE) -> dict[str, Any]:
-    """Seconds by notebook and run, their sums, and how long all of them took on the clock.
-
-    Runs go side by side, so the clock shows less than the sum. What lies between two starts of `make
-    reproduce` does not count, nor does the attempt at a notebook that a kill ended. `on_the_clock` is
-    None if a notebook was run by hand. `others`: committed runs, whose times are added as they were said.
-    """
-    seconds: dict[str, dict[str, float]] = {}
-    spans: list[list[float] | None] = []
-    for notebook in settings.notebook_names():
-        for run in [*run_names, "summary"]:
-            path = profile_folder(profile) / run / "timing" / f"{notebook}.json"
-            if path.exists():
-                found = runs.read_json(path)
-                seconds.setdefault(notebook, {})[run] = found["seconds"]
-                spans.append(found.get("clock"))
-    clock = None if None in spans else _covered(spans)
-    if others.names:
-        said = runs.read_json(others.folder / "timing.json")
-        for notebook, took in said["seconds"].items():
-            seconds.setdefault(notebook, {}).update({k: v for k, v in took.items() if k in others})
-        all_theirs = set(said["by_run"]) - {"summary"} <= set(others.names)  # else some were run again here
-        clock = clock + said["on_the_clock"] if clock and said["on_the_clock"] and all_theirs else None
-    by_run: dict[str, float] = {}
-    for took in seconds.values():
-        for run, value in took.items():
-            by_run[run] = round(by_run.get(run, 0) + value, 1)
-    sums = {notebook: round(sum(took.values()), 1) for notebook, took in seconds.items()}
-    return {
-        "seconds": seconds,
-        "by_stage": sums,
-        "by_run": by_run,
-        "total": round(sum(sums.values()), 1),
-        "on_the_clock": clock and round(clock, 1),
-    }
-
-
-def _covered(spans: list[list[float]]) -> float:
-    """Length of the union of intervals [from, to]."""
-    covered, reached = 0.0, -math.inf
-    for start, end in sorted(spans):
-        covered += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return covered
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=settings.ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def commit() -> dict[str, Any]:
-    """The commit of this checkout and whether files differ from it; null outside of a repository."""
-    top = _git("rev-parse", "--show-toplevel")
-    known = top is not None and Path(top).resolve() == settings.ROOT
-    status = _git("status", "--porcelain") if known else None
-    return {"commit": _git("rev-parse", "--verify", "HEAD") if known else None,
-            "uncommitted_changes": None if status is None else bool(status)}  # fmt: skip
-
-
-def _cpuinfo(name: str) -> str:
-    """The first entry of this name (a pattern) in /proc/cpuinfo; empty where there is none."""
-    try:
-        found = re.search(rf"^(?:{name})\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.M)
-    except OSError:
-        found = None
-    return found[1].strip() if found else ""
-
-
-def processor() -> str:
-    """The processor's name as the system gives it, else its kind."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def instructions() -> list[str]:
-    """Which of INSTRUCTIONS the processor has, as its name is often generic; empty where unknown."""
-    own = _cpuinfo("flags|Features").split()
-    return [name for name in INSTRUCTIONS if name in own]
-
-
-def _gpu(device: str) -> str | None:
-    if device != "cuda":
-        return None
-    import torch  # only here: it takes seconds
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "unknown"
-
-
-def used_parameters(path: Path) -> dict[str, Any]:
-    """Parameters of an executed notebook: its defaults, and over them what papermill put in."""
-    values = {name: default for name, (_, default) in settings.declared(path).items()}
-    values |= runs.read_notebook(path)["metadata"].get("papermill", {}).get("parameters", {})
-    for name in ("seed", "split", "runs_of"):
-        values.pop(name, None)
-    # a folder of the user's machine is nobody's business: only its name
-    return {k: Path(v).name if k.endswith("_folder") and v else v for k, v in values.items()}
-
-
-def _origins(others: Published) -> list[dict[str, Any]]:
-    """Of committed runs: which of them, from what commit, on what machine, how computed."""
-    if not others.names:
-        return []
-    said = runs.read_json(others.folder / "provenance.json")
-    found = [*said.get("others", ()), {key: said[key] for key in ("runs", "commit", "path", "machine")}]
-    own = [entry | {"runs": [name for name in entry["runs"] if name in others]} for entry in found]
-    return [entry for entry in own if entry["runs"]]
-
-
-def provenance(profile: str, run_names: list[str], others: Published = NONE) -> dict[str, Any]:
-    """What the numbers of a profile are from; ready for JSON. `others`: committed runs among them."""
-    first = run_names[0]
-    path = need(profile, f"{first}/metrics/classifier.json")["path"]
-    data = need(profile, f"{first}/metrics/data.json")
-    store = need(profile, "crops/store.json")
-    own = need(profile, "winter/store.json") if data["winter"] != SIMULATED else None
-    lock = settings.ROOT / "requirements.txt"
-    books = executed(profile, run_names)
-    return commit() | {
-        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
-        "path": path,
-        "machine": {
-            "processor": processor(), "instructions": instructions(), "cores": os.cpu_count(),
-            "gpu": _gpu(path["device"]),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy"),
-        },
-        "data": {"source": data["source"], "frames": data["frames"], "fingerprint": store["fingerprint"],
-                 "crops": store["crops"], "winter": data["winter"],
-                 "winter_fingerprint": own and own["fingerprint"]},
-        "runs": run_names, "others": _origins(others),
-        "parameters": {name: used_parameters(next(iter(found.values()))) for name, found in books.items()},
-    }  # fmt: skip
-
-
-def _write_provenance(profile: str, run_names: list[str], others: Published) -> None:
-    """Write provenance.json, unless it is newer than every notebook: then it says how those were made."""
-    target = profile_folder(profile) / "summary" / "provenance.json"
-    newest = max(
-        p.stat().st_mtime_ns for found in executed(profile, run_names).values() for p in found.values()
-    )
-    if target.exists() and target.stat().st_mtime_ns > newest:
-        return
-    runs.write_json(target, provenance(profile, run_names, others))
-
-
-# The text -----------------------------------------------------------------------------------------------
 
 
 def aligned(rows: list[list[str]], indent: str = "  ") -> str:
@@ -315,7 +131,7 @@ def text(profile: str) -> str:
     )
     table1 = table1_text(need(profile, "summary/table1.json"), frames)
     runs.write_json(summary / "timing.json", times)
-    _write_provenance(profile, run_names, others)
+    write_provenance(profile, run_names, others)
     folder = f"runs/{profile}"
     first = run_names[0] if len(run_names) == 1 else f"<{', '.join(run_names)}>"
     places = [

@@ -17,8 +17,9 @@ import pandas as pd
 
 from lib import runs, settings
 from lib.evaluation import read_table2
+from lib.provenance import profile_folder
 from lib.published import Published
-from lib.report import aligned, frames_text, profile_folder
+from lib.report import aligned, frames_text
 from lib.runs import InputError
 
 KEYS = ["arm", "protocol", "split", "n_winter", "n_synthetic", "winter", "seed", "metric"]
