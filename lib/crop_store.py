@@ -61,8 +61,13 @@ def open_store_unlocked(folder: str | os.PathLike) -> CropStore:
     info = read_json(folder / "store.json")
     if not isinstance(info, dict) or not all(isinstance(info.get(key), int) for key in ("crops", "size")):
         raise InputError(folder / "store.json", "no counts", "the description of a crop store")
-    text = {"set": str, "frame": str, "sequence": str}
-    table = pd.read_csv(folder / "crops.csv", dtype=text, keep_default_na=False)
+    kinds = dict.fromkeys(("set", "frame", "sequence"), str)
+    kinds |= dict.fromkeys(("line", "x", "y", "width", "height", "label"), np.int32)  # as they were cut
+    try:
+        table = pd.read_csv(folder / "crops.csv", dtype=kinds, keep_default_na=False)
+    except (ValueError, OverflowError) as error:  # pandas' own errors of reading are ValueErrors
+        reason = " ".join(str(error).split())
+        raise InputError(folder / "crops.csv", f"no table ({reason})", "a row of numbers a crop") from None
     if len(table) != info["crops"]:
         raise InputError(folder / "crops.csv", f"{len(table)} rows", f"{info['crops']} as in store.json")
     arrays = {}

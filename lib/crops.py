@@ -164,6 +164,8 @@ def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
     image = load_frame(frame.path)
     count = len(frame.rows)
     # Crops lie in one picture until the end: turning each into an array would take longer than cutting it.
+    # And they are cut by Pillow's core: the same pixels as Image.crop and Image.resize, whose new objects
+    # would hold the interpreter's lock, and with it the other threads, longer than the cutting takes.
     sheet = Image.new("RGB", (size, count * size))
     winter = np.empty((count, size, size, 3), np.uint8) if snow else None
     pixels = np.asarray(image) if snow else None  # a copy of the frame, which cutting alone does without
@@ -172,7 +174,9 @@ def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
         if corners is None:
             found = f"a box wholly outside (annotation line {line}: x {x}, y {y}, {width} x {height})"
             raise InputError(frame.path, found, f"a box in this frame of {image.width} x {image.height}")
-        sheet.paste(image.crop(corners).resize((size, size), RESAMPLE), (0, i * size))
+        crop = image.im.crop(corners)
+        crop = crop.resize((size, size), RESAMPLE, (0, 0, *crop.size))
+        sheet.im.paste(crop, (0, i * size, size, (i + 1) * size))
         if snow:
             rng = object_rng(snow_seed, frame.set_name, frame.name, line)
             winter[i] = winter_crop(pixels, corners, snow, rng, width / height, label, size)

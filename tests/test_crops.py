@@ -262,6 +262,7 @@ def test_open_store_checks_consistency(objects, tmp_path):
         ("crops.npy", good["crops.npy"][:5000], "crops.npy"),
         ("crops.npy", b"", "crops.npy"),
         ("crops.csv", b"\n".join(good["crops.csv"].split(b"\n")[:-2]), "11 rows"),
+        ("crops.csv", good["crops.csv"].replace(b",0\n", b",some\n"), r"crops\.csv: found no table \(.*some"),
         ("store.json", json.dumps(info | {"size": 16}).encode(), "expected uint8"),
         ("store.json", b"{", "JSON"), ("store.json", b"[]", "no counts"),
     ]
