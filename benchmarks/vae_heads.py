@@ -13,21 +13,19 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib import data, quality, runs
+from benchmarks.vae_cars import read_cars
+from lib import quality, runs
 from lib.acceleration import choose_path
 from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
-from lib.division import Division
 from lib.generation import generate
 from lib.models import EMBEDDING, build_vae, count_parameters
 from lib.run_names import parse_run
 from lib.settings import ROOT, Run
-from lib.testsets import summer_cars, test_sets, winter_cars
 from lib.weights import load_classifier, transfer
 
 V1_ENCODER, V1_LATENT, V1_DECODER = 160, 64, 190  # make the published count with one pooled point
@@ -60,22 +58,20 @@ def build_v1() -> nn.Module:
 
 def compare(run: Run, steps: int, batch_size: int, rate: float, objective: Objective) -> dict:
     """Train both on the run's cars; measures by name."""
-    division = Division.read(run.need("division.npz"))
-    store, own = data.open_stores(run, runs.read_json(run.need("metrics/data.json"))["winter"])
-    winter, sets = winter_cars(store, division, own).images, test_sets(store, division, own)
-    cars = np.concatenate([winter, summer_cars(store, division).images])
-    heldout, path, found = sets["valid_winter_cars"].images, choose_path(), {}
+    cars, path, found = read_cars(run), choose_path(), {}
     for name, build in (("V1", build_v1), ("V4", build_vae)):
         torch.manual_seed(run.seed)
         vae = build()
         assert count_parameters(vae)[:2] == (2_243_960, 2_235_960)
         transfer(load_classifier(run.need("classifier.safetensors"))[0], vae)
         started = time.time()
-        train_vae(vae, cars, Schedule(steps, batch_size, rate, run.seed), path=path, objective=objective)
+        train_vae(
+            vae, cars.learnt, Schedule(steps, batch_size, rate, run.seed), path=path, objective=objective
+        )
         seconds = round(time.time() - started, 1)
-        made = generate(vae, winter, 1000, path, seed=run.seed)
-        found[name] = {k: v for k, v in elbo(vae, heldout, path).items() if k != "kl_per_dimension"}
-        ratio = quality.sharpness(made).mean() / quality.sharpness(winter).mean()
+        made = generate(vae, cars.winter, 1000, path, seed=run.seed)
+        found[name] = {k: v for k, v in elbo(vae, cars.heldout, path).items() if k != "kl_per_dimension"}
+        ratio = quality.sharpness(made).mean() / quality.sharpness(cars.winter).mean()
         found[name]["sharpness_ratio"] = float(ratio)
         found[name]["seconds"] = seconds
         print(name, {k: round(v, 2) for k, v in found[name].items()}, flush=True)

@@ -30,12 +30,15 @@ class Objective(NamedTuple):
     + features * squared error of the classifier's own features (deep feature
     consistency, Hou et al., arXiv 1610.00291; the paper's reference 9)
     + beta * KL; beta grows from 0 to its value in the first `warm` share of the steps.
+    calibrated: that value is twice the variance that suits the batch best, squared error / 3,072, so
+    beta falls as the decoder learns (optimal sigma-VAE, Rybkin et al., arXiv 2006.13202); `beta` is unused.
     """
 
     beta: float = 0.02
     detail: float = 0.0
     features: float = 0.0
     warm: float = 0.1
+    calibrated: bool = False
 
 
 def divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
@@ -84,6 +87,8 @@ def train_vae(
         made = made.float()
         squared = (made - x).square().sum((1, 2, 3)).mean()
         kl = divergence(mu.float(), log_variance.float()).sum(1).mean()
+        if objective.calibrated:
+            beta = beta * (2 * squared.detach() / x[0].numel())
         loss = squared + beta * kl
         if objective.detail:
             loss = loss + objective.detail * high_pass(made - x).square().sum((1, 2, 3)).mean()
@@ -98,7 +103,8 @@ def train_vae(
     def draw(step: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
         random = generator(schedule.seed, 3, step)
         flip, _ = draw_augmentation(size, random)
-        beta = objective.beta * min(1.0, (step + 1) / max(1.0, objective.warm * schedule.steps))
+        full = 1.0 if objective.calibrated else objective.beta
+        beta = full * min(1.0, (step + 1) / max(1.0, objective.warm * schedule.steps))
         return flip, torch.randn(size, latent, generator=random), torch.tensor(beta)
 
     batches = schedule.batches(len(data), path.device, draw)

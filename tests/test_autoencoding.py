@@ -100,7 +100,7 @@ def test_training_reduces_the_error(images):
 @pytest.mark.parametrize(
     "objective",
     [Objective(beta=0.0), Objective(beta=5.0), Objective(detail=2.0), Objective(features=1.0, detail=0.5),
-     Objective(warm=0.0), Objective(warm=1.0)],
+     Objective(warm=0.0), Objective(warm=1.0), Objective(calibrated=True)],
 )  # fmt: skip
 def test_options_run(images, objective):
     classifier = build_classifier(groups=2, width=8, compression=0.5)
@@ -118,6 +118,21 @@ def test_each_weight_matters(images):
         for objective in (Objective(), Objective(detail=1.0), Objective(features=1.0), Objective(beta=1.0))
     ]
     assert len(set(ends)) == 4 and min(ends) == ends[0]
+
+
+def test_a_calibrated_beta_is_twice_the_variance_that_suits_the_batch(images):
+    calibrated, history = train(images, Objective(calibrated=True, warm=0.0), steps=1)
+    beta = 2 * history[0]["squared_error"] / 3072
+    expected = history[0]["squared_error"] + beta * history[0]["kl"]
+    assert history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    same, _ = train(images, Objective(beta=beta, warm=0.0), steps=1)
+    other, _ = train(images, Objective(beta=10 * beta, warm=0.0), steps=1)
+
+    def distance(vae):
+        pairs = zip(vae.parameters(), calibrated.parameters(), strict=True)
+        return max((one - two).detach().abs().max().item() for one, two in pairs)
+
+    assert distance(same) < 0.1 * distance(other)
 
 
 def test_features_need_a_classifier(images):

@@ -1,0 +1,140 @@
+"""What makes the autoencoder's images sharper? `python -m benchmarks.vae_objectives RUN [--only NAME ...]`
+
+From one classifier, one set of cars and one seed, an autoencoder is trained with each of several objectives,
+with twice the latent dimension, and four times as long. Everything is read on winter cars of the validation
+part, which no autoencoder saw: their evidence lower bound, and the images drawn around the training cars, by
+the decoder alone (the paper's equation 1) and as notebook 04 draws them, on the features of the run's judge.
+RUN is a run's folder, such as runs/visdrone-val/seed0, with notebooks 01 to 04 run. Each result is kept in
+figures/benchmarks/vae_objectives.json as soon as it is there; --only measures some of them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.vae_cars import Cars, read_cars
+from lib import quality, runs, settings
+from lib.acceleration import ComputePath, choose_path
+from lib.autoencoding import Objective, elbo, train_vae
+from lib.batches import Schedule
+from lib.generation import generate
+from lib.models import LATENT_DIM, VAE, build_vae
+from lib.run_names import parse_run
+from lib.settings import ROOT, Run
+from lib.training import embed, predict
+from lib.visdrone import CAR
+from lib.weights import load_classifier, transfer
+
+TARGET = ROOT / "figures" / "benchmarks" / "vae_objectives.json"
+BATCH, RATE, IMAGES = 32, 2e-3, 1000
+FRECHET = "classifier_feature_frechet_distance"
+MEASURES = (
+    FRECHET, "classifier_feature_kernel_distance", "precision", "recall", "coverage", "sharpness_ratio",
+)  # fmt: skip
+
+
+class Variant(NamedTuple):
+    """What differs from the others; `length` in units of the steps asked for."""
+
+    objective: Objective
+    latent_dim: int = LATENT_DIM
+    length: int = 1
+
+
+DEFAULT = Objective(beta=0.02, detail=1.0)
+VARIANTS = {
+    "default": Variant(DEFAULT),
+    "squared error alone": Variant(DEFAULT._replace(detail=0.0)),
+    "a tenth of beta": Variant(DEFAULT._replace(beta=0.002)),
+    "calibrated variance": Variant(DEFAULT._replace(calibrated=True)),
+    "deep features": Variant(DEFAULT._replace(features=0.1)),
+    "deep features, a tenth of beta": Variant(Objective(beta=0.002, features=0.1)),
+    "twice the latent dimension": Variant(DEFAULT, latent_dim=2 * LATENT_DIM),
+    "four times as long": Variant(DEFAULT, length=4),
+}
+
+
+def drawing() -> dict:
+    """How notebook 04 draws, by its own defaults; and the paper's equation and nothing else."""
+    default = settings.values("embedded", "04_generation")
+    usual = {key: default[key] for key in ("latent", "spread", "residual")}
+    return {"decoder_alone": {"latent": "posterior", "spread": 1.0, "residual": 0.0}, "drawn": usual}
+
+
+def measure(vae: VAE, cars: Cars, judge: torch.nn.Module, path: ComputePath, seed: int) -> dict:
+    """Bound and images of one autoencoder."""
+    found = {
+        part: {key: value for key, value in elbo(vae, images, path).items() if key != "kl_per_dimension"}
+        for part, images in (("heldout", cars.heldout), ("training", cars.winter))
+    }
+    for name, how in drawing().items():
+        made = generate(vae, cars.winter, IMAGES, path, seed=seed, **how)
+        measures = quality.set_quality(made, cars.heldout, lambda x: embed(judge, x, path), seed, "judge")
+        found[name] = {key: measures["all"][key] for key in MEASURES}
+        found[name]["called_car_by_judge"] = float((predict(judge, made, path).argmax(1) == CAR).mean())
+    return found
+
+
+def train(run: Run, variant: Variant, cars: Cars, steps: int, path: ComputePath) -> VAE:
+    """One autoencoder from the run's classifier."""
+    classifier, numbers = load_classifier(run.need("classifier.safetensors"))
+    torch.manual_seed(run.seed)
+    vae = build_vae(numbers["groups"], numbers["width"], numbers["compression"], variant.latent_dim)
+    transfer(classifier, vae)
+    schedule = Schedule(variant.length * steps, BATCH, RATE, run.seed)
+    train_vae(
+        vae, cars.learnt, schedule, path=path, objective=variant.objective, classifier=classifier,
+    )  # fmt: skip
+    return vae
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 2 and one line where a run is missing or a variant has no such name."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
+    parser.add_argument("--steps", type=int, default=300, help="optimiser steps; 300 as in notebook 03")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    options = parser.parse_args(arguments)
+    try:
+        run = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "vae_objectives")
+        cars, path = read_cars(run), choose_path()
+        judge = path.place(load_classifier(run.need("judge.safetensors"))[0])
+        about = {
+            "run": f"{run.profile}/{run.name}", "steps": options.steps, "batch_size": BATCH, "rate": RATE,
+            "images": IMAGES, "n_heldout": len(cars.heldout), "precision": path.precision,
+        }  # fmt: skip
+        kept = runs.read_json(TARGET) if TARGET.exists() else {}
+        found = kept.get("variants", {}) if {key: kept.get(key) for key in about} == about else {}
+        for name in options.only:
+            variant = VARIANTS[name]
+            vae = train(run, variant, cars, options.steps, path)
+            about_it = {"objective": variant.objective._asdict(), "latent_dim": variant.latent_dim}
+            about_it["steps"] = variant.length * options.steps
+            found[name] = about_it | measure(vae, cars, judge, path, run.seed)
+            runs.write_json(TARGET, about | {"variants": found})
+            print(line(name, found[name]), flush=True)
+    except (runs.InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def line(name: str, found: dict) -> str:
+    """One variant for a person to read."""
+    parts = [f"held-out ELBO {found['heldout']['elbo']:,.0f}, KL {found['heldout']['kl']:.0f}"]
+    for key in ("decoder_alone", "drawn"):
+        one = found[key]
+        parts.append(
+            f"{key.replace('_', ' ')}: Frechet {one[FRECHET]:.2f}, "
+            f"sharpness {one['sharpness_ratio']:.2f}, called car {100 * one['called_car_by_judge']:.0f} %"
+        )
+    return f"{name}: " + "; ".join(parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
