@@ -15,6 +15,7 @@ from lib.evaluation import NONCARS
 from lib.provenance import need, profile_folder, timing, write_provenance
 from lib.published import Published
 from lib.runs import InputError
+from lib.table2 import points
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
 ARM_WORDS = {"continued": "the control", "none": "the classifier before"}
@@ -80,18 +81,14 @@ def markdown_text(markdown: str) -> str:
     return "\n".join(out)
 
 
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f}"
-
-
 def verdict_text(entry: dict[str, Any]) -> str:
     """One entry of `evaluation.verdict` as a line."""
     word = {True: "better", False: "not better", None: "cannot be told"}[entry["better"]]
     line = (f"Split by {entry['split']}, protocol {entry['protocol']}, {entry['arm']} against "
             f"{ARM_WORDS.get(entry['against'], entry['against'])}: {word}. "
-            f"Recall of winter cars ({entry['winter']}) {_points(entry['gain'])} points")  # fmt: skip
+            f"Recall of winter cars ({entry['winter']}) {points(entry['gain'])} points")  # fmt: skip
     if entry.get("gain_low") is not None:
-        line += f" [{_points(entry['gain_low'])}, {_points(entry['gain_high'])}]"
+        line += f" [{points(entry['gain_low'])}, {points(entry['gain_high'])}]"
     if entry.get("closed_gap") is not None:
         line += f", {100 * entry['closed_gap']:.0f} % of the distance to 100 % closed"
     noncars = entry.get("winter_noncars") or entry["winter"]  # older files do not have it
@@ -101,7 +98,7 @@ def verdict_text(entry: dict[str, Any]) -> str:
     for metric, guard in entry["guards"].items():
         over = "" if guard["kept"] is not False else ", EXCEEDED"
         parts.append(
-            f"{names.get(metric, metric)} {_points(guard['moved'])} (limit {_points(guard['limit'])}{over})"
+            f"{names.get(metric, metric)} {points(guard['moved'])} (limit {points(guard['limit'])}{over})"
         )
     return line + "; " + ", ".join(parts)
 

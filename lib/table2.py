@@ -28,6 +28,15 @@ LINES = (  # of Table 2: metric, protocol (None: both have the same), title
     (NONCARS, None, "Non-cars called car, winter ({winter})"),
     ("accuracy", None, "Overall accuracy, six classes"),
 )
+SHORT = {  # what moved, as the head of a column of differences
+    "winter_car_recall": "winter cars", EQUAL_SHARE: "at equal share", NONCARS: "winter non-cars",
+    "noncar_called_car": "summer non-cars", "car_recall": "summer cars",
+}  # fmt: skip
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percent points with its sign; a dash where there is none."""
+    return "–" if value is None or pd.isna(value) else f"{100 * value:+.1f}"
 
 
 def titles(about: Mapping) -> dict[str, str]:
@@ -163,3 +172,34 @@ def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, fr
                 for title, metric, protocol, cells in table2_lines(summary, setting, arms)]  # fmt: skip
         parts += [markdown_table([head, *rows]), ""]
     return "\n".join(parts)
+
+
+def verdict_table(verdicts: Sequence[Mapping]) -> pd.DataFrame:
+    """Entries of `evaluation.verdict` as words, a row each: differences in percent points."""
+    rows = []
+    for entry in verdicts:
+        row = {key: entry[key] for key in ("split", "arm", "protocol", "against")}
+        row[SHORT["winter_car_recall"]] = points(entry["gain"])
+        gap = entry["closed_gap"]
+        row["of the way to 100 %"] = "–" if gap is None else f"{100 * gap:.0f} %"
+        guards = entry["guards"]
+        row |= {word: points(guards[metric]["moved"]) for metric, word in SHORT.items() if metric in guards}
+        rows.append(row | {"better": {True: "yes", False: "no", None: "–"}[entry["better"]]})
+    return pd.DataFrame(rows)
+
+
+def paired_table(paired: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Rows of `comparison.against` as words: a row an arm and what it is compared with, a column a metric.
+
+    A cell: percent points with the interval over seeds and, below, p; of one seed the difference alone.
+    """
+    names = [SHORT[metric] for metric in metrics]
+    rows: dict[tuple, dict] = {}
+    for item in paired[paired["metric"].isin(metrics)].to_dict("records"):
+        key = {name: item[name] for name in ("split", "arm", "against")}
+        row = rows.setdefault(tuple(key.values()), key | {"pairs": 0} | dict.fromkeys(names, "–"))
+        cell = points(item["gain"])
+        if not pd.isna(item["p"]):
+            cell += f" [{points(item['low'])}, {points(item['high'])}]\np {item['p']:.2g}"
+        row |= {SHORT[item["metric"]]: cell, "pairs": max(row["pairs"], item["pairs"])}
+    return pd.DataFrame(rows.values(), columns=["split", "arm", "against", "pairs", *names])
