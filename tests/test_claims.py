@@ -63,10 +63,15 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     assert "| 70.0 / 20.0 |" in claims.table(figures).split("\n\n")[0]
     score = {kind: {"rank_correlation": value} for kind, value in (("blur", -0.9), ("noise", -0.85))}
     runs.write_json(figures / "benchmarks" / "image_score.json", {"winter": {"intactness": score}})
+    distance = {name: {"decoder_alone": {"classifier_feature_frechet_distance": value}}
+                for name, value in (("default", 13.11), ("a", 9.0), ("b", 8.44))}  # fmt: skip
+    objectives = {"run": "visdrone-val/seed0", "variants": distance}
+    runs.write_json(figures / "benchmarks" / "vae_objectives.json", objectives)
     path = {"accuracy": [], "seconds": [60.0, 90.0]}
     fast = {"fast": path, "reference": path, "profile": "some", "seeds": [0, 1], "passes": 2.0,
             "difference": {"mean": -0.001, "low": -0.004, "high": 0.002}}  # fmt: skip
     runs.write_json(figures / "benchmarks" / "fast_path.json", fast)
+    assert "the best of 2 others" in claims.table(figures) and "| 13.1 → 8.4 (b) |" in claims.table(figures)
     usual = {"absolute_difference": {"f1": 0.6}, "structural_similarity": {"f1": 0.7}}
     changes = {"pairs": 9, "recall": 0.9, "precision": 0.8, "f1": 0.85} | usual
     panorama = {"folder": "place", "changes": changes, "classification": {"car_called_car": None},
@@ -118,7 +123,7 @@ def test_table_2_has_the_arms_side_by_side(figures):
     assert "Non-cars called car, winter (simulated winter)" in rows
     assert title.startswith("**Profile `embedded`, split by object: ") and title.endswith("**")
     for words in ("VisDrone-DET, val 456 of 548 frames", "simulated winter", "means of 3 seeds",
-                  "`make reproduce`", "10 min on 2 cores"):  # fmt: skip
+                  "winter cars, ", " new ones; ", "`make reproduce`", "10 min on 2 cores"):  # fmt: skip
         assert words in title
 
 
@@ -182,7 +187,7 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     runs.write_json(folder / "seed1/weak_classes.json", report(None, ["car"], old, old))
     ((claim, command, _, paper, ours),) = claims.loop_rows(tmp_path)
     assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
-    # a class of three objects says nothing; nothing kept is no change
-    assert ours == "kept in 1 of 2 seeds; +5.0 (lowest +0.0) / -1.0" and paper == "none"
+    # nothing kept is no change; how much a loss says, the number of objects tells
+    assert ours == "kept in 1 of 2 seeds; car +5.0 (100); bus in summer -20.0 (6)" and paper == "none"
     runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
     assert claims.loop_rows(tmp_path)[0][-1] == "kept in 0 of 2 seeds"
