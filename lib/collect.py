@@ -114,7 +114,7 @@ def same_objects(
     """McNemar's test of every arm against the control and the bar (`comparison.bar`), within each run.
 
     Rows: run, arm, against, set (winter_heldout, winter_noncars, summer), only_first (right by the arm
-    alone), only_second, p.
+    alone), only_second, p, difference, low, high (`comparison.mcnemar`).
     """
     rows = []
     for name in names:
@@ -126,9 +126,11 @@ def same_objects(
         read = {arm: read_answers(run.need(f"answers/{arm}.npz")) for arm in made["arms"]}
         read["continued"] = read_answers(run.need("answers/continued.npz", without=True))
         best = bars.get((run.split, made["n_winter"]))
-        if best and best not in read:  # a run with other numbers of new cars: the same objects
+        if best and best not in read and run.name.n_synthetic is not None:
+            # a run with other numbers of new cars: that with the profile's own asked the same objects
             alike = Run.named(profile, run.name._replace(n_synthetic=None), NOTEBOOK)
-            read[best] = read_answers(alike.need(f"answers/{best}.npz"))
+            if best in runs.read_json(alike.need("metrics/retraining.json"))["arms"]:
+                read[best] = read_answers(alike.need(f"answers/{best}.npz"))
         for other in dict.fromkeys(("continued", best)):
             for arm in made["arms"]:
                 if other not in read or arm in (other, "continued"):
@@ -153,6 +155,16 @@ def over_runs(profile: str, names: list[str], file: str, *keys: str, published: 
             value = value[key]
         found.append(value)
     return found
+
+
+def fewer_winter_cars(profile: str, names: list[str], published: Published = NONE) -> str:
+    """What to add to a caption where runs found fewer winter cars than were asked for; else nothing."""
+    found = [_metrics(profile, name, "retraining", published) for name in names]
+    taken = [made.get("n_winter_taken", made["n_winter"]) for made in found]
+    if all(number >= made["n_winter"] for number, made in zip(taken, found, strict=True)):
+        return ""
+    low, high = min(taken), max(taken)
+    return f", {low:,}{f' to {high:,}' if high > low else ''} winter cars found"
 
 
 def summary_folder(profile: str) -> Path:

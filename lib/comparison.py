@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import bdtr, stdtr
 
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, Answers
-from lib.intervals import over_seeds, ratio_over_seeds
+from lib.intervals import NO_SPREAD, over_seeds, ratio_over_seeds
 from lib.runs import InputError
 
 PAIRED = (  # columns of `against`
@@ -26,28 +26,43 @@ PAIRED = (  # columns of `against`
 def mcnemar(first: Answers, second: Answers) -> dict[str, float | int]:
     """McNemar's exact test of two classifiers on the same objects (McNemar 1947; binomial, two-sided).
 
-    Returns only_first and only_second (objects that only one of them gets right) and p. Raises
-    InputError if the objects are not the same.
+    Returns only_first and only_second (objects that only one of them gets right) and p; difference,
+    low and high: the first's share of right answers minus the second's, with Student's interval over the
+    recordings (None where there are none to tell), because p takes objects of one recording for independent,
+    which they are not. Raises InputError if the objects are not the same.
     """
-    if not np.array_equal(first.labels, second.labels):
+    same = np.array_equal(first.labels, second.labels)
+    if first.sequences is not None and second.sequences is not None:
+        same &= np.array_equal(first.sequences, second.sequences)
+    if not same:
         raise InputError("McNemar's test", "answers about other objects", "the same objects, in one order")
     right = [answers.predictions == answers.labels for answers in (first, second)]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     total = sum(only)
     p = min(1.0, 2 * float(bdtr(min(only), total, 0.5))) if total else 1.0
-    return {"only_first": only[0], "only_second": only[1], "p": p}
+    found = {"only_first": only[0], "only_second": only[1], "p": p}
+    found |= {"difference": (only[0] - only[1]) / len(first.labels), "low": None, "high": None}
+    if first.sequences is not None:
+        index = np.unique(first.sequences, return_inverse=True)[1]
+        gains = np.bincount(index, right[0].astype(int) - right[1])
+        _, low, high = ratio_over_seeds(gains, np.bincount(index))
+        if not np.isnan(low):
+            found |= {"low": low, "high": high}
+    return found
 
 
 def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
-    """Mean of paired differences, one a seed, with Student's interval and p (two-sided); None for one."""
+    """Mean of paired differences, one a seed, with Student's interval and p (two-sided).
+
+    All three None for one seed; for seeds with one and the same difference too, as there is no spread to
+    judge it by, but that p is 1 where they do not differ at all.
+    """
     gains = np.asarray(gains, float)
     mean, sd, low, high = over_seeds(gains)
-    if len(gains) < 2:
-        return {"gain": mean, "low": None, "high": None, "p": None, "pairs": len(gains)}
-    if sd == 0:
-        p = 1.0 if mean == 0 else 0.0
-    else:
-        p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / (sd / np.sqrt(len(gains)))))
+    if np.isnan(low):
+        none = len(gains) > 1 and abs(mean) <= NO_SPREAD
+        return {"gain": mean, "low": None, "high": None, "p": 1.0 if none else None, "pairs": len(gains)}
+    p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / (sd / np.sqrt(len(gains)))))
     return {"gain": mean, "low": low, "high": high, "p": p, "pairs": len(gains)}
 
 
@@ -56,17 +71,24 @@ def baseline_scores(valid: Mapping[tuple, Mapping[str, Mapping[str, float]]]) ->
 
     valid: (split, n_winter, seed) -> arm -> measures of `testsets.measure(answers, "valid")`. The score is
     the recall of winter cars minus the share of winter non-cars called car (Youden's J): recall alone
-    would choose whoever says "car" most. Columns: split, n_winter, arm, score (mean over seeds), seeds.
+    would choose whoever says "car" most. Only arms of the most seeds are compared, over the seeds that all of
+    these have. Columns: split, n_winter, arm, score (mean over seeds), seeds.
     """
     rows = [
-        {"split": split, "n_winter": n_winter, "arm": arm,
+        {"split": split, "n_winter": n_winter, "arm": arm, "seed": seed,
          "score": found["winter_car_recall"] - found["winter_noncar_called_car"]}
-        for (split, n_winter, _), arms in valid.items() for arm, found in arms.items()
+        for (split, n_winter, seed), arms in valid.items() for arm, found in arms.items()
         if arm in ARMS_WITHOUT_SAMPLES and arm not in (BEFORE, CONTROL)
     ]  # fmt: skip
     if not rows:
         return pd.DataFrame(columns=["split", "n_winter", "arm", "score", "seeds"])
-    grouped = pd.DataFrame(rows).groupby(["split", "n_winter", "arm"])["score"]
+    scores = pd.DataFrame(rows)
+    number = scores.groupby(["split", "n_winter", "arm"])["seed"].transform("size")
+    scores = scores[number == number.groupby([scores["split"], scores["n_winter"]]).transform("max")]
+    by_setting = scores.groupby(["split", "n_winter"])["arm"]
+    shared = scores.groupby(["split", "n_winter", "seed"])["arm"].transform("size")
+    scores = scores[shared == by_setting.transform("nunique")]
+    grouped = scores.groupby(["split", "n_winter", "arm"])["score"]
     table = grouped.agg(score="mean", seeds="count").reset_index()
     return table.sort_values(["split", "n_winter", "score"], ascending=[True, True, False], ignore_index=True)
 

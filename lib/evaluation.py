@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lib.arms import ARMS
-from lib.intervals import DRAWS, Measure, over_seeds, ratio_over_seeds, share
+from lib.intervals import DRAWS, Measure, bootstrap_at_share, over_seeds, ratio_over_seeds, share
 from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
 from lib.intervals import wilson as wilson
 from lib.runs import InputError
@@ -96,19 +96,25 @@ def summer_measures(summer: Answers, draws: int = DRAWS, seed: int = 0) -> dict[
     return {name: share(hits, of, sequences, draws, seed) for name, (hits, of) in pairs.items()}
 
 
-def recall_at_share(cars, noncars, called: int, sequences=None, draws: int = DRAWS,
+def recall_at_share(cars, noncars, called: int, sequences=None, noncar_sequences=None, draws: int = DRAWS,
                     seed: int = 0) -> Measure:
     """Recall of cars where as many as `called` of the non-cars, fewer where they tie, count as cars.
 
     cars, noncars: probabilities of the class car, (n,) and (m,), of cars and of other objects. An object
-    counts as a car if its probability is higher than that of the (called + 1)-th non-car. Raises
-    InputError for a number that is not in 0..m, or no non-car.
+    counts as a car if its probability is higher than that of the (called + 1)-th non-car. The interval is
+    that of both sets drawn anew by recording, the threshold with them; Wilson's for none or all of the cars.
+    Raises InputError for a number that is not in 0..m, or no non-car.
     """
     cars, noncars = np.asarray(cars, float), np.asarray(noncars, float)
     if not len(noncars) or not 0 <= called <= len(noncars):
         raise InputError("non-cars called car", f"{called} of {len(noncars)}", "a number of them, from 1")
     threshold = -np.inf if called == len(noncars) else np.sort(noncars)[::-1][called]
-    return share(cars > threshold, np.ones(len(cars), bool), sequences, draws, seed)
+    found = share(cars > threshold, np.ones(len(cars), bool))
+    if found.numerator in (0, found.denominator):
+        return found
+    part = called / len(noncars)
+    low, high = bootstrap_at_share(cars, noncars, part, sequences, noncar_sequences, draws, seed)
+    return found._replace(low=low, high=high)
 
 
 def winter_measures(cars: Answers, noncars: Answers, draws: int = DRAWS, seed: int = 0,
@@ -128,7 +134,9 @@ def winter_measures(cars: Answers, noncars: Answers, draws: int = DRAWS, seed: i
         for name, (_, said, sequences, _) in everything.items()
     }
     if called is not None:
-        found[EQUAL_SHARE] = recall_at_share(cars.car, noncars.car, called, cars.sequences, draws, seed)
+        found[EQUAL_SHARE] = recall_at_share(
+            cars.car, noncars.car, called, cars.sequences, noncars.sequences, draws, seed
+        )
     return found
 
 
@@ -138,6 +146,12 @@ def noncars_winter(about: Mapping) -> str:
     A user's own winter pictures may hold cars alone: then drawn snow serves for the other classes.
     """
     return about["winter"] if about["noncar_source"] == "own" else SIMULATED
+
+
+def winter_text(about: Mapping) -> str:
+    """The winter of all classes of a run in words; `about` as in `noncars_winter`."""
+    others = noncars_winter(about)
+    return others if others == about["winter"] else f"{about['winter']} (cars), {others} (others)"
 
 
 def winter_of(rows: pd.DataFrame, metric: str) -> str:
@@ -275,7 +289,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds: one row for each arm, protocol, split, n_winter, n_synthetic, winter and metric.
 
     Columns: mean, sd (NaN for one seed), n_seeds, low, high (Student's t over seeds, cut to
-    [0, 1]; one seed: the interval within the seed); difference_* : paired by seed with
+    [0, 1]; one seed, or seeds without any spread: the widest interval within a seed);
+    difference_* : paired by seed with
     `continued` (mean, low, high, number of pairs); change_* : the same with `none`;
     closed_gap_* (winter_car_recall only): the part of the distance from the control's recall
     to 1 that the arm closes. Arms measured at several sample counts never share a row.
@@ -287,8 +302,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         arm, protocol, split, n_winter, _, winter, metric = key
         group = group.sort_values("seed")
         mean, sd, low, high = over_seeds(group["value"])
-        if len(group) == 1:
-            low, high = group["low"].iloc[0], group["high"].iloc[0]
+        if np.isnan(low):
+            low, high = group["low"].min(), group["high"].max()
         row = dict(zip(GROUP, key, strict=True)) | {
             "mean": mean, "sd": sd, "n_seeds": len(group), "low": max(0.0, low), "high": min(1.0, high)}
         for name, baseline in baselines.items():
@@ -351,6 +366,6 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
             "against": against, "pairs": gain.get(f"{name}_pairs", 0), "gain": moved,
             "gain_low": low, "gain_high": gain.get(f"{name}_high"), "clear": None if low is None else low > 0,
             "guards": guards, "closed_gap": gain.get("closed_gap"),
-            "better": moved > 0 and all(guard["kept"] for guard in guards.values()) if known else None,
+            "better": moved > 1e-9 and all(guard["kept"] for guard in guards.values()) if known else None,
         })  # fmt: skip
     return entries

@@ -10,7 +10,8 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes two seconds to imp
 
 LEVEL = 0.95  # of every interval
 DRAWS = 2000  # bootstrap draws
-FEWEST_SEQUENCES = 3  # with fewer, resampling sequences says nothing: Wilson instead
+FEWEST_SEQUENCES = 10  # with fewer, resampled sequences give too narrow intervals: Student's over them
+NO_SPREAD = 1e-9  # numbers that differ by less are equal but for rounding
 
 
 class Measure(NamedTuple):
@@ -62,30 +63,72 @@ def bootstrap_by_sequence(numerator_per_item, denominator_per_item, sequences, d
     return float(low), float(high)
 
 
+def bootstrap_at_share(above, others, part: float, sequences=None, other_sequences=None, draws: int = DRAWS,
+                       seed: int = 0, level: float = LEVEL) -> tuple[float, float]:
+    """Percentile interval of the share of `above` that is higher than the threshold which `part` of `others`
+    are higher than: two sets of scores, (n,) and (m,).
+
+    Whole sequences of both are drawn anew together, and each draw finds its threshold anew, since that is an
+    estimate like the share itself. Without sequences, or with fewer than two in all, objects are drawn.
+    """
+    above, others = np.asarray(above, float), np.asarray(others, float)
+    names = None
+    if sequences is not None and other_sequences is not None:
+        names, index = np.unique(np.concatenate([sequences, other_sequences]), return_inverse=True)
+    if names is None or len(names) < 2:
+        names = index = np.arange(len(above) + len(others))
+    generator = np.random.default_rng([seed, len(names)])
+    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    down, up = np.argsort(-others, kind="stable"), np.argsort(above, kind="stable")
+    beyond = counts[:, index[len(above) :][down]].cumsum(1)  # (draws, m): others drawn, the highest first
+    own = counts[:, index[: len(above)][up]][:, ::-1].cumsum(1)[:, ::-1]  # (draws, n): from each one upwards
+    drawn = (beyond[:, -1] > 0) & (own[:, 0] > 0)
+    beyond, own = beyond[drawn], own[drawn]
+    place = (beyond <= part * beyond[:, -1:] + NO_SPREAD).sum(1)
+    threshold = np.append(others[down], -np.inf)[place]
+    first = np.searchsorted(above[up], threshold, side="right")
+    hits = np.append(own, np.zeros((len(own), 1), own.dtype), axis=1)[np.arange(len(own)), first]
+    low, high = np.quantile(hits / own[:, 0], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def share(hits, of, sequences=None, draws: int = DRAWS, seed: int = 0) -> Measure:
     """The share of `hits` among `of` (two boolean arrays (n,)), with its 95 % interval.
 
-    Interval: bootstrap by sequence; Wilson where `of` covers fewer than 3 sequences, and
-    where the count is 0 or all, since resampling would then claim certainty. Nothing to
+    Interval: bootstrap by sequence; where `of` covers fewer than 10, Student's over the sequences
+    (`ratio_over_seeds`), because few resampled ones cover too little; Wilson's for one sequence, and where
+    the count is 0 or all or every sequence has the same share, which would claim certainty. Nothing to
     count (precision of a classifier that never says car): 0 of 0, interval (0, 1).
     """
     of = np.asarray(of, bool)
     hits = np.asarray(hits, bool) & of
     k, n = int(hits.sum()), int(of.sum())
-    if sequences is None or k in (0, n) or len(np.unique(sequences[of])) < FEWEST_SEQUENCES:
+    low = high = math.nan
+    if sequences is not None and k not in (0, n):
+        names, index = np.unique(np.asarray(sequences)[of], return_inverse=True)
+        if len(names) >= FEWEST_SEQUENCES:
+            low, high = bootstrap_by_sequence(hits, of, sequences, draws, seed)
+        else:
+            _, low, high = ratio_over_seeds(np.bincount(index, hits[of]), np.bincount(index))
+            low, high = np.clip([low, high], 0.0, 1.0).tolist()
+    if math.isnan(low):
         low, high = wilson(k, n)
-    else:
-        low, high = bootstrap_by_sequence(hits, of, sequences, draws, seed)
     return Measure(k / n if n else 0.0, low, high, k, n)
 
 
 def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float]:
-    """Mean, standard deviation and Student's t interval of one number a seed; one seed: mean, then NaN."""
+    """Mean, standard deviation and Student's t interval of one number a seed.
+
+    One seed: mean, then NaN. Seeds that agree, as shares of a few objects may by chance: no interval (NaN),
+    since there is no spread to judge by.
+    """
     values = np.asarray(values, float)
     mean = float(values.mean())
     if len(values) < 2:
         return mean, math.nan, math.nan, math.nan
     sd = float(values.std(ddof=1))
+    if sd <= NO_SPREAD:
+        return mean, 0.0, math.nan, math.nan
     half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / math.sqrt(len(values))
     return mean, sd, mean - half, mean + half
 

@@ -130,11 +130,16 @@ def take_in(profile: str, run_names: list[str]) -> Published:
     if not found.names:
         return found
     file = found.folder / "provenance.json"
-    origin, store = runs.read_json(file), settings.ROOT / "runs" / profile / "crops/store.json"
-    ours = runs.read_json(runs.require(store, f"make reproduce PROFILE={profile}"))["fingerprint"]
-    if origin["data"]["fingerprint"] != ours:
-        committed = origin["data"]["fingerprint"][:12]
-        raise InputError(file, f"data {committed}", f"those of this machine, {ours[:12]}")
+    origin = runs.read_json(file)
+    data = (("data", "fingerprint", "crops"), ("winter pictures", "winter_fingerprint", "winter"))
+    for what, key, folder in data:
+        committed = origin["data"].get(key)  # the second is there for a user's own winter pictures alone
+        if committed is None:
+            continue
+        store = settings.ROOT / "runs" / profile / folder / "store.json"
+        ours = runs.read_json(runs.require(store, f"make reproduce PROFILE={profile}"))["fingerprint"]
+        if committed != ours:
+            raise InputError(file, f"{what} {committed[:12]}", f"those of this machine, {ours[:12]}")
     for notebook in set(TRAINING) & set(origin["parameters"]):
         committed = origin["parameters"][notebook]
         for key, value in settings.values(profile, notebook).items():

@@ -100,8 +100,11 @@ def varied(
     return {split: part for split, part in found.items() if len(part)}
 
 
-def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
-    """'71.2 [68.0, 74.3]' in percent, or a dash; a baseline's only row may have another n_winter."""
+def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int, seeds: int) -> str:
+    """'71.2 [68.0, 74.3]' in percent, or a dash; a baseline's only row may have another n_winter.
+
+    Of fewer than `seeds` seeds, the cell says so.
+    """
     rows = rows[rows["arm"] == arm]
     without = arm in ARMS_WITHOUT_SAMPLES
     chosen = rows[(rows["n_winter"] == n_winter) & (without | (rows["n_synthetic"] == n_synthetic))]
@@ -110,14 +113,16 @@ def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int) -> str:
     if len(chosen) != 1:
         return "–"
     row = chosen.iloc[0]
-    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    own = int(row["n_seeds"])
+    few = "" if own >= seeds else f" ({own} seed{'s' if own > 1 else ''})"
+    return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]{few}"
 
 
 def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
                  arms: Sequence[str]) -> list[tuple[str, str, str | None, list[str]]]:
     """Table 2 of one setting: (title, metric, protocol, one cell an arm) by LINES, a line for each winter."""
     split, *numbers = setting
-    at_split = summary[summary["split"] == split]
+    at_split, seeds = summary[summary["split"] == split], _seeds(summary, setting)
     lines = []
     for metric, protocol, title in LINES:
         # what is the same in both protocols: take either
@@ -126,14 +131,19 @@ def table2_lines(summary: pd.DataFrame, setting: tuple[str, int, int],
         if metric == EQUAL_SHARE and not len(rows):  # of numbers that older code wrote
             continue
         for winter in sorted(set(rows["winter"])) or ["not measured"]:
-            cells = [_cell(rows[rows["winter"] == winter], arm, *numbers) for arm in arms]
+            cells = [_cell(rows[rows["winter"] == winter], arm, *numbers, seeds) for arm in arms]
             lines.append((title.format(winter=winter), metric, protocol, cells))
     return lines
 
 
+def _seeds(summary: pd.DataFrame, setting: tuple[str, int, int]) -> int:
+    """The most seeds of a cell of a Table 2."""
+    return int(main_part(summary, [setting])["n_seeds"].max())
+
+
 def seeds_text(summary: pd.DataFrame, setting: tuple[str, int, int]) -> str:
     """What the intervals of a Table 2 are."""
-    seeds = int(main_part(summary, [setting])["n_seeds"].max())
+    seeds = _seeds(summary, setting)
     if seeds > 1:
         return f"means of {seeds} seeds, 95 % intervals over seeds"
     return "one seed, 95 % intervals within it"
@@ -191,15 +201,20 @@ def verdict_table(verdicts: Sequence[Mapping]) -> pd.DataFrame:
 def paired_table(paired: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Rows of `comparison.against` as words: a row an arm and what it is compared with, a column a metric.
 
-    A cell: percent points with the interval over seeds and, below, p; of one seed the difference alone.
+    A cell: percent points with the interval over seeds and, below, p; of one seed the difference alone. Of
+    objects from two winters, as a user's own pictures and drawn snow, it is the larger difference.
     """
     names = [SHORT[metric] for metric in metrics]
     rows: dict[tuple, dict] = {}
+    largest: dict[tuple, float] = {}
     for item in paired[paired["metric"].isin(metrics)].to_dict("records"):
         key = {name: item[name] for name in ("split", "arm", "against")}
         row = rows.setdefault(tuple(key.values()), key | {"pairs": 0} | dict.fromkeys(names, "–"))
-        cell = points(item["gain"])
-        if not pd.isna(item["p"]):
+        slot = (*key.values(), item["metric"])
+        if item["gain"] < largest.get(slot, item["gain"]):
+            continue
+        largest[slot], cell = item["gain"], points(item["gain"])
+        if not pd.isna(item["low"]):
             cell += f" [{points(item['low'])}, {points(item['high'])}]\np {item['p']:.2g}"
         row |= {SHORT[item["metric"]]: cell, "pairs": max(row["pairs"], item["pairs"])}
     return pd.DataFrame(rows.values(), columns=["split", "arm", "against", "pairs", *names])

@@ -22,7 +22,8 @@ from lib.published import Published
 from lib.report import aligned, frames_text
 from lib.runs import InputError
 
-KEYS = ["arm", "protocol", "split", "n_winter", "n_synthetic", "winter", "seed", "metric"]
+RUN = ["split", "seed", "n_winter", "n_synthetic"]  # of one run (n_synthetic is 0 in some of its rows)
+KEYS = ["arm", "protocol", *RUN, "winter", "metric"]
 # Points (hundredths) that a measure of one seed may differ by on another machine. Trainings that differ only
 # in rounding differ like those of two seeds, so each is about three standard deviations over seeds.
 TOLERANCE = {
@@ -72,16 +73,19 @@ def compare_table1(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]
 
 
 def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bool) -> pd.DataFrame:
-    """Measurements that differ, of the seeds that both tables have.
+    """Measurements that differ, of the runs that both tables have.
 
     Columns: KEYS, ours, committed (NaN: not there), points (difference in hundredths),
     tolerance, beyond (bool). attrs["compared"] is the number of measurements compared, attrs["new"] the
     metrics that the committed table, of older code, does not know: they are not compared.
     """
-    common = set(ours["seed"]) & set(committed["seed"])
+    common = _runs(ours) & _runs(committed)
     new = sorted(set(ours["metric"]) - set(committed["metric"]))
     ours = ours[~ours["metric"].isin(new)]
-    tables = [table[table["seed"].isin(common)][[*KEYS, "value"]] for table in (ours, committed)]
+    tables = [
+        table[[run in common for run in table[RUN].itertuples(index=False, name=None)]][[*KEYS, "value"]]
+        for table in (ours, committed)
+    ]
     both = tables[0].merge(tables[1], on=KEYS, how="outer", suffixes=("_ours", "_committed"))
     both = both.rename(columns={"value_ours": "ours", "value_committed": "committed"})
     both["points"] = 100 * (both["ours"] - both["committed"])
@@ -91,6 +95,10 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     found = both[both["points"] != 0].reset_index(drop=True)
     found.attrs |= {"compared": len(both), "new": new}
     return found
+
+
+def _runs(table: pd.DataFrame) -> set[tuple]:
+    return set(table[RUN].itertuples(index=False, name=None))
 
 
 def without(table: pd.DataFrame, others: Published) -> pd.DataFrame:
@@ -151,10 +159,9 @@ def verify(profile: str) -> tuple[str, bool]:
     taken = runs.read_json(runs.require(run / "evaluation.json", f"make reproduce PROFILE={profile}"))
     tables[0] = without(tables[0], Published(profile, tuple(taken.get("published", ()))))
     seeds = [sorted(int(seed) for seed in set(table["seed"])) for table in tables]
-    if not set(seeds[0]) & set(seeds[1]):
-        raise InputError(
-            run / "table2.csv", f"seeds {seeds[0]}", f"at least one of the committed ones, {seeds[1]}"
-        )
+    if not _runs(tables[0]) & _runs(tables[1]):
+        expected = f"at least one of the committed runs, of seeds {seeds[1]}"
+        raise InputError(run / "table2.csv", f"none of them, but seeds {seeds[0]}", expected)
     reasons, other = other_machine(*origin), other_data(*origin)
     first = compare_table1(*(runs.read_json(folder / "table1.json") for folder in (run, kept)))
     second = compare_table2(*tables, same_machine=not reasons and not other)

@@ -55,7 +55,7 @@ def test_columns_and_rows(root):
     assert set(table["protocol"]) == {"paper", "heldout"}
     assert table[["split", "seed"]].drop_duplicates().to_numpy().tolist() == [["object", 3], ["sequence", 0]]
     assert table["value"].between(0, 1).all() and set(table["winter"]) == {"snow"}
-    assert set(table["n_winter"]) == {20}  # those that there were, not those asked for
+    assert set(table["n_winter"]) == {20}  # as notebook 05 kept it
     for arm, rows in table.groupby("arm"):
         assert set(rows["n_synthetic"]) == ({0} if arm in ARMS_WITHOUT_SAMPLES else {500})
     assert not table.duplicated(["arm", "protocol", "split", "seed", "metric"]).any()
@@ -170,3 +170,22 @@ def test_over_runs_keeps_the_order(root):
     with pytest.raises(MissingStep, match="generation.json.* make reproduce PROFILE=some SEEDS=3"):
         collect.over_runs("some", ["seed3"], "generation", "copies")
     assert collect.summary_folder("some") == root / "runs" / "some" / "summary"
+
+
+def test_fewer_winter_cars_than_asked_for_are_said(root):
+    names = ["seed0", "seed3"]
+    assert collect.fewer_winter_cars("some", names) == ""
+    for name, taken in zip(names, (18, 15), strict=True):
+        file = root / "runs/some" / name / "metrics/retraining.json"
+        runs.write_json(file, runs.read_json(file) | {"n_winter_taken": taken})
+    assert collect.fewer_winter_cars("some", names) == ", 15 to 18 winter cars found"
+    assert collect.fewer_winter_cars("some", names[:1]) == ", 18 winter cars found"
+
+
+def test_the_winter_of_all_classes_in_words():
+    drawn = {"winter": evaluation.SIMULATED, "noncar_source": "store"}
+    own = {"winter": "winter crops", "noncar_source": "own"}
+    assert evaluation.winter_text(drawn) == evaluation.SIMULATED
+    assert evaluation.winter_text(own) == "winter crops"
+    both = evaluation.winter_text(own | {"noncar_source": "store"})
+    assert both == "winter crops (cars), simulated winter (others)"

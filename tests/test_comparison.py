@@ -30,13 +30,48 @@ def test_mcnemar_by_hand():
         comparison.mcnemar(first, evaluation.answers(np.array([0, CAR]), np.array([0, CAR])))
 
 
+def test_mcnemar_beside_what_the_recordings_say():
+    """Two classifiers, each better in half of the recordings: by objects certain, by recordings nothing."""
+    truth, names = np.full(400, CAR), np.repeat(["a", "b", "c", "d"], 100)
+    first = evaluation.answers(truth, np.where(np.isin(names, ["a", "b", "c"]), CAR, 0), names)
+    second = evaluation.answers(truth, np.where(names == "d", CAR, 0), names)
+    found = comparison.mcnemar(first, second)
+    assert found["p"] < 1e-9 and found["difference"] == pytest.approx(0.5)
+    assert found["low"] < 0 < found["high"]
+    assert found["high"] - 0.5 == pytest.approx(3.1824 * 1 / 4**0.5, abs=1e-3)  # Student's, four recordings
+    other = evaluation.answers(truth, first.predictions, np.repeat(["a", "b", "c", "e"], 100))
+    with pytest.raises(InputError, match="expected the same objects"):  # cars too, but others
+        comparison.mcnemar(first, other)
+    alone = evaluation.answers(truth, first.predictions)
+    assert comparison.mcnemar(alone, alone)["low"] is None
+
+
+def test_the_bar_is_chosen_over_seeds_that_all_candidates_have():
+    def said(score):
+        return {"winter_car_recall": score, "winter_noncar_called_car": 0.0}
+
+    valid = {("object", 811, 0): {"winter": said(0.75), "classic": said(0.73), "oversampled": said(0.1)},
+             ("object", 811, 1): {"winter": said(0.55), "oversampled": said(0.1)},
+             ("object", 811, 2): {"winter": said(0.60), "oversampled": said(0.1)}}  # fmt: skip
+    scores = comparison.baseline_scores(valid)
+    assert comparison.bar(scores) == {("object", 811): "winter"}
+    assert scores["arm"].tolist() == ["winter", "oversampled"] and scores["seeds"].tolist() == [3, 3]
+
+
 def test_paired_test_is_students():
     found = comparison.paired_test([0.1, 0.2, 0.3])
     assert found["gain"] == pytest.approx(0.2) and found["pairs"] == 3
     assert found["p"] == pytest.approx(0.0742, abs=1e-4)  # t = 3.464 with two degrees of freedom
     assert found["low"] == pytest.approx(0.2 - 4.3027 * 0.1 / 3**0.5, abs=1e-4)
     assert comparison.paired_test([0.1])["p"] is None
-    assert comparison.paired_test([0.1, 0.1])["p"] == 0.0 and comparison.paired_test([0, 0])["p"] == 1.0
+
+
+def test_seeds_that_agree_by_chance_are_no_certainty():
+    for gains in ([0.1, 0.1], [0.9 - 0.8, 0.8 - 0.7]):  # the second pair differs in its last digit
+        found = comparison.paired_test(gains)
+        assert found["gain"] == pytest.approx(0.1) and found["pairs"] == 2
+        assert (found["low"], found["high"], found["p"]) == (None, None, None)
+    assert comparison.paired_test([0, 0])["p"] == 1.0
 
 
 def test_the_bar_is_not_whoever_says_car_most():

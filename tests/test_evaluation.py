@@ -79,10 +79,33 @@ def test_bootstrap_refuses_nothing():
 def test_share_falls_back_to_wilson():
     hits, of = np.array([1, 0, 1, 1], bool), np.ones(4, bool)
     assert share(hits, of)[1:3] == ev.wilson(3, 4)
-    assert share(hits, of, np.array(list("aabb")))[1:3] == ev.wilson(3, 4)  # two sequences
+    assert share(hits, of, np.array(list("aaaa")))[1:3] == ev.wilson(3, 4)  # one sequence
+    assert share(hits, of, np.array(list("abab")))[1:3] != ev.wilson(3, 4)
     assert share(of, of, np.array(list("abcd")))[1:3] == ev.wilson(4, 4)  # all: no false certainty
-    assert share(hits, of, np.array(list("abcd")))[1:3] != ev.wilson(3, 4)
     assert share(hits, ~of) == (0.0, 0.0, 1.0, 0, 0)
+
+
+def test_few_sequences_have_students_interval():
+    names = np.repeat(["a", "b", "c", "d"], 50)
+    hits = np.concatenate([np.arange(50) < k for k in (25, 30, 40, 45)])
+    found = share(hits, np.ones(200, bool), names)
+    half = stats.t.ppf(0.975, 3) * np.std([0.5, 0.6, 0.8, 0.9], ddof=1) / 2
+    assert found.value == 0.7 and (found.low, found.high) == pytest.approx((0.7 - half, 0.7 + half))
+    assert share(hits[:100], np.ones(100, bool), names[:100])[1:3] == (0.0, 1.0)  # two: next to nothing known
+    alike = np.tile(np.arange(50) < 30, 4)  # no spread between them is no certainty
+    assert share(alike, np.ones(200, bool), names)[1:3] == ev.wilson(120, 200)
+
+
+@pytest.mark.parametrize("recordings", [3, 6, 26])
+def test_intervals_by_recording_hold_what_they_promise(recordings):
+    """Objects of one recording alike: at least 88 of 100 intervals of 95 % hold the truth."""
+    random, covered, trials = np.random.default_rng(5), 0, 300
+    names = np.repeat(np.arange(recordings), 40)
+    for _ in range(trials):
+        chance = random.beta(7.2, 1.8, recordings)  # mean 0.8, correlation 0.1 within a recording
+        found = share(random.random(len(names)) < chance[names], np.ones(len(names), bool), names, 300)
+        covered += found.low <= 0.8 <= found.high
+    assert covered >= 0.88 * trials
 
 
 def hand_counted() -> ev.Answers:
@@ -277,9 +300,10 @@ def test_summary_over_seeds():
 
 def test_pairs_are_by_seed_and_row_order_is_free():
     table = pd.concat([rows("continued", {"car_recall": [900, 950]}),
-                       rows("vae_transfer", {"car_recall": [910, 960]})])
+                       rows("vae_transfer", {"car_recall": [905, 965]})])
     row = entry(ev.summarise(table.iloc[::-1]), "vae_transfer", "car_recall")
-    assert row["difference"] == pytest.approx(0.01) and row["difference_high"] == pytest.approx(0.01)
+    assert row["difference"] == pytest.approx(0.01)
+    assert row["difference_high"] == pytest.approx(0.01 + 12.7062 * 0.005, abs=1e-5)
     short = table[~((table["arm"] == "continued") & (table["seed"] == 1))]
     assert entry(ev.summarise(short), "vae_transfer", "car_recall")["difference_pairs"] == 1
 
@@ -295,9 +319,19 @@ def test_a_baseline_of_the_same_n_winter_comes_first():
 
 
 def test_ratio_and_mean_of_no_spread():
-    assert ratio_over_seeds([0.1, 0.1], [0.2, 0.2]) == pytest.approx((0.5, 0.5, 0.5))
+    ratio, *interval = ratio_over_seeds([0.1, 0.1], [0.2, 0.2])
+    assert ratio == pytest.approx(0.5) and all(math.isnan(x) for x in interval)
     assert all(math.isnan(x) for x in ratio_over_seeds([0.0], [0.0]))
-    assert over_seeds([0.3, 0.3])[0::3] == pytest.approx((0.3, 0.3))
+    mean, sd, *interval = over_seeds([0.3, 0.1 + 0.2])
+    assert mean == pytest.approx(0.3) and sd == 0 and all(math.isnan(x) for x in interval)
+
+
+def test_seeds_that_agree_keep_the_interval_within_a_seed():
+    table = pd.concat([rows("continued", {"car_recall": [900, 900]}),
+                       rows("vae_transfer", {"car_recall": [920, 920]})])
+    row = entry(ev.summarise(table), "vae_transfer", "car_recall")
+    assert (row["low"], row["high"]) == pytest.approx(ev.wilson(920, 1000))
+    assert row["difference"] == pytest.approx(0.02) and math.isnan(row["difference_low"])
 
 
 @pytest.mark.parametrize("after, better", [
@@ -316,6 +350,14 @@ def test_verdict_borders(after, better):
     assert found["better"] is better and found["against"] == "continued" and found["arm"] == "vae_transfer"
     assert found["clear"] is None  # one seed cannot say
     assert all(guard["kept"] is not None and guard["moved"] is not None for guard in found["guards"].values())
+
+
+def test_a_gain_of_nothing_but_rounding_is_none():
+    same = {"winter_noncar_called_car": [100] * 3, "noncar_called_car": [100] * 3, "car_recall": [960] * 3}
+    table = pd.concat([rows("continued", {"winter_car_recall": [820, 710, 730]} | same),
+                       rows("vae_transfer", {"winter_car_recall": [850, 730, 680]} | same)])
+    (found,) = ev.verdict(ev.summarise(table))
+    assert abs(found["gain"]) < 1e-12 and found["better"] is False
 
 
 def test_verdict_against_the_classifier_before(tmp_path):
@@ -388,9 +430,25 @@ def test_recall_at_an_equal_share():
     for called, others in ((6, noncars), (-1, noncars), (0, [])):
         with pytest.raises(InputError, match="^non-cars called car: found "):
             ev.recall_at_share(cars, others, called)
+    for called in range(1, 3):  # the share itself lies within, none and all have Wilson's interval
+        found = ev.recall_at_share(cars, noncars, called, list("abcd"), list("abcde"))
+        assert found.low < found.value < found.high
     # whoever says car of everything gains nothing
     more = ev.recall_at_share(np.sqrt(cars), np.sqrt(noncars), 2)
     assert more.value == ev.recall_at_share(cars, noncars, 2).value
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_interval_at_an_equal_share_knows_that_the_threshold_is_an_estimate(together):
+    """Objects independent: about 95 of 100 intervals hold the recall at the true threshold."""
+    random, covered, trials = np.random.default_rng(4), 0, 200
+    true = 1 - stats.norm.cdf(stats.norm.ppf(0.8) - 1.6)
+    for _ in range(trials):
+        cars, others = random.normal(1.6, 1, 250), random.normal(0, 1, 180)
+        names = (np.arange(250), np.arange(180)) if together else ()
+        found = ev.recall_at_share(cars, others, 36, *names, draws=400)
+        covered += found.low <= true <= found.high
+    assert covered >= 0.91 * trials
 
 
 def test_table2_is_of_the_numbers_at_which_most_arms_were_measured():

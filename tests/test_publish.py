@@ -291,6 +291,18 @@ def test_a_lost_measurement_is_a_difference(published, capsys):
     assert "1 beyond" in capsys.readouterr().out
 
 
+def test_only_runs_that_both_have_are_compared(published, repository, capsys):
+    """Of a seed's runs, the split by sequence and the variants may be on another machine."""
+    path = repository / "figures/embedded/table2.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    others = [table.assign(split="sequence"), table.assign(n_winter=5), table.assign(n_synthetic=9)]
+    pd.concat([table, *others]).to_csv(path, index=False)
+    both = verify.compare_table2(table, pd.concat([table, *others]), True)
+    assert both.attrs["compared"] == len(table) and not len(both)
+    alone = verify.compare_table2(table.assign(split="sequence"), table, True)
+    assert alone.attrs["compared"] == 0
+
+
 @pytest.mark.parametrize("place", ["runs/embedded/summary", "figures/embedded"])
 def test_missing_numbers_are_one_line(published, repository, capsys, place):
     (repository / place / "table2.csv").unlink()

@@ -85,10 +85,27 @@ def test_other_data_or_parameters_are_refused(committed):
     with pytest.raises(InputError, match=r"provenance\.json: found data xyz, expected .* machine, abc"):
         published.take_in("some", ["seed3"])
     assert published.take_in("some", NAMES).names == ()  # nothing is taken in: nothing to refuse
+    runs.write_json(file, {"data": {"fingerprint": "abc", "winter_fingerprint": "mine"}, "parameters": {}})
+    store = committed / "runs/some/winter/store.json"
+    with pytest.raises(runs.MissingStep, match=r"winter/store\.json"):
+        published.take_in("some", ["seed3"])
+    runs.write_json(store, {"fingerprint": "other"})
+    with pytest.raises(InputError, match="found winter pictures mine, expected .* machine, other"):
+        published.take_in("some", ["seed3"])
+    runs.write_json(store, {"fingerprint": "mine"})
+    assert published.take_in("some", ["seed3"]).names == ("seed0", "seed0-sequence")
     given = {"02_classifier_training": {"passes": -1, "device": "cuda", "of_older_code": 1}}
     runs.write_json(file, {"data": {"fingerprint": "abc"}, "parameters": given})
     with pytest.raises(InputError, match="found 02_classifier_training, passes = -1, expected .* as the"):
         published.take_in("some", ["seed3"])
+
+
+def test_a_run_without_the_bar_is_compared_with_the_control_alone(committed):
+    file = committed / "runs/some/seed3/metrics/retraining.json"
+    runs.write_json(file, runs.read_json(file) | {"arms": ["continued", "vae_transfer"]})
+    (committed / "runs/some/seed3/answers/winter.npz").unlink()
+    tests = collect.same_objects("some", ["seed3"], {("object", 20): "winter"})
+    assert {(row["arm"], row["against"]) for row in tests} == {("vae_transfer", "continued")}
 
 
 def test_nothing_committed_is_nothing_taken_in(root):

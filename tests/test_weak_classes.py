@@ -65,6 +65,17 @@ def test_weak_are_those_that_lose_more_than_the_gap_the_worst_first():
     assert weak_classes.weak_classes(weak_classes.recalls(predictor({(1, 1): 19}), few), RULE) == []
 
 
+def test_a_gap_or_gain_of_nothing_but_rounding_is_none():
+    def measured(**target):
+        return {"source": {name: {"recall": value, "n": 30} for name, value in (("car", 0.8), ("bus", 0.9))},
+                "target": {name: {"recall": value, "n": 30} for name, value in target.items()}}  # fmt: skip
+
+    assert weak_classes.weak_classes(measured(car=0.7, bus=0.8), RULE) == []  # 0.8 - 0.7 is more than 0.1
+    before, after = measured(car=5 / 30, bus=5 / 30), measured(car=6 / 30, bus=4 / 30)
+    found = weak_classes.judge(before, after, ["car", "bus"], RULE)
+    assert abs(found["gain"]) < 1e-12 and not found["accepted"] and not found["losses"]
+
+
 def test_the_first_dose_that_hurts_nobody_is_kept():
     made, started = [], predictor({(1, 1): 20})
     after = {100: {(1, 1): 0, (5, 0): 2}, 50: {(1, 1): 10, (5, 0): 1}, 25: {(1, 1): 15}}  # 2 of 50: too many
