@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from lib.crop_store import FILES, CropStore, open_store
 from lib.crops import cut_crops
 from lib.download import FOLDER, count_files, download
 from lib.evaluation import SIMULATED
-from lib.runs import InputError, require
+from lib.runs import InputError, MissingStep, read_json, require
 from lib.scenes import draw_scenes
 from lib.settings import DATA, ROOT, Run
 from lib.snow import snow
@@ -93,7 +94,8 @@ def cut_winter(
 def open_stores(run: Run, winter: str) -> tuple[CropStore, CropStore | None]:
     """What notebook 01 cut: the crop store and, if there is one, the user's winter store.
 
-    Raises MissingStep, with the command that cuts them again, for a store that is not there.
+    Raises MissingStep, with the command that cuts them again, for a store that is not there, and InputError
+    for crops that the run's division is not of.
     """
     names = ["crops"] if winter == SIMULATED else ["crops", "winter"]
     for name in names:
@@ -101,4 +103,10 @@ def open_stores(run: Run, winter: str) -> tuple[CropStore, CropStore | None]:
             # not `make reproduce`: it looks at the run's files, not at the stores that all runs share
             require(run.shared / name / file, run.stage(DATA))
     stores = [open_store(run.shared / name) for name in names]
+    about, cut = {}, stores[0].info.get("fingerprint")
+    with contextlib.suppress(MissingStep):  # the store alone is asked for
+        about = read_json(run.need("metrics/data.json"))
+    if about.get("fingerprint", cut) != cut:  # another run's notebook 01 cut it anew, with other parameters
+        file = run.shared / "crops" / FILES[0]
+        raise InputError(file, "other crops than this run's division is of", run.stage(DATA))
     return stores[0], stores[1] if len(stores) > 1 else None

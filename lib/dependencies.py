@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lib import runs, settings
 from lib.run_names import RunName, parse_run
 from lib.settings import DATA
 
+LABELS = (".txt", ".yaml", ".yml")
 READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
     DATA: (),
     "02_classifier_training": (DATA,),
@@ -87,24 +89,39 @@ def modules(notebook: str) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-def _listing(folder: Path) -> str:
-    """Hash of a folder's file names and sizes: another data set, or a completed one, is noticed."""
+def _listing(folder: Path, parts: Iterable[str] = ("",)) -> str:
+    """Hash of names and sizes of a folder's files, of labels (text) the content too: another data set, or a
+    completed or mended one, is noticed. `parts`: the sub-folders that count. Hidden files and downloads under
+    way do not.
+    """
     if folder.is_file():
         return _digest(f"{folder.name} {folder.stat().st_size}")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return _digest(*(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files))
+    found = []
+    for path in sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file()):
+        name = path.relative_to(folder)
+        if path.suffix == ".part" or any(word.startswith(".") for word in name.parts):
+            continue
+        text = _digest(path.read_bytes().hex()) if path.suffix in LABELS else ""
+        found.append(f"{name.as_posix()} {path.stat().st_size} {text}")
+    return _digest(*found)
 
 
-def _data(parameters: dict[str, Any]) -> dict[str, str]:
+def data_hashes(parameters: dict[str, Any]) -> dict[str, str]:
     """Hashes of the folders outside the repository that a notebook reads."""
     names = [name for name in parameters if name.endswith(("_folder", "_flight")) and parameters[name]]
     folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
-    if parameters.get("source") == "visdrone" and "data_folder" not in folders:
+    parts: dict[str, list[str]] = {}
+    if parameters.get("source") == "visdrone":
         from lib.download import FOLDER  # only here: pandas takes a second
-        from lib.visdrone import SETS, sets_folder
+        from lib.visdrone import OFFICIAL, SETS, sets_folder
 
-        folders["data_folder"], _ = sets_folder(parameters.get("sets", SETS), settings.ROOT / FOLDER)
-    return {name: _listing(folder) for name, folder in folders.items() if folder.exists()}
+        sets = parameters.get("sets", SETS)
+        if "data_folder" not in folders:
+            folders["data_folder"], _ = sets_folder(sets, settings.ROOT / FOLDER)
+        parts["data_folder"] = [OFFICIAL.format(name) for name in sets]
+    return {
+        name: _listing(folder, parts.get(name, ("",))) for name, folder in folders.items() if folder.exists()
+    }
 
 
 def states(profile: str, run_names: list[str], run: RunName | None = None) -> dict[str, dict[str, Any]]:
@@ -131,7 +148,7 @@ def states(profile: str, run_names: list[str], run: RunName | None = None) -> di
         if is_summary(notebook):
             found[notebook]["published"] = _taken_in(profile, run_names, notebook)
         if notebook == DATA or any(name.endswith("_flight") for name in found[notebook]["parameters"]):
-            found[notebook]["data"] = _data(found[notebook]["parameters"])
+            found[notebook]["data"] = data_hashes(found[notebook]["parameters"])
     return found
 
 

@@ -21,7 +21,7 @@ import nbformat
 from lib import claims, runs, settings
 from lib.evaluation import SIMULATED
 from lib.provenance import need, profile_folder
-from lib.published import folder_of
+from lib.published import TRAINING, folder_of
 from lib.run_names import OPTIONAL
 from lib.runs import InputError
 
@@ -32,6 +32,7 @@ MORE_TABLES = (  # published where a run has them
     "leak.csv", "paired.csv", "closed_distance.csv", "validation.csv", "baselines_validation.csv",
     "mcnemar.json",
 )  # fmt: skip
+LOOP_FIGURES = ("weak_classes.png", "ensemble_search.png", "images_ensemble.png")  # of notebook 08
 LARGEST_NOTEBOOK = 1_500_000  # bytes; more, and a code host does not show it
 OURS = {
     ".json",
@@ -70,8 +71,10 @@ def published_files(profile: str) -> dict[str, Path]:
         place = folder_of(profile) / "metrics" / run if run in kept else folder / run / "metrics"
         for path in sorted(place.glob("*.json")):
             files[f"metrics/{run}/{path.name}"] = path
-    for path in sorted(folder.glob("*/metrics/weak_classes.json")):  # of runs that may have nothing else
-        files[f"metrics/{path.parent.parent.name}/{path.name}"] = path
+    loops = sorted(folder.glob("*/metrics/weak_classes.json"))  # of runs that may have nothing else
+    for path in loops or sorted(folder_of(profile).glob("metrics/*/weak_classes.json")):
+        files[f"metrics/{path.parts[-3] if loops else path.parts[-2]}/{path.name}"] = path
+    _check_order(folder, [run for run in found["runs"] if run not in kept], command)
     for part in (first, "summary"):
         for path in sorted((folder / part / "figures").glob("*.png")):
             if path.name.startswith("images_") and not drawn:
@@ -79,7 +82,19 @@ def published_files(profile: str) -> dict[str, Path]:
             if path.name in files:
                 raise InputError(path, "a second figure of this name", "one name for each figure")
             files[path.name] = path
+    if not loops:  # the loop was not run here: what is committed of it stays
+        there = [folder_of(profile) / name for name in LOOP_FIGURES]
+        files |= {path.name: path for path in there if path.exists() and path.name not in files}
     return files
+
+
+def _check_order(folder: Path, run_names: list[str], command: str) -> None:
+    """InputError where a run was trained again after the tables were made: its metrics are not of them."""
+    tables = folder / "summary/notebooks/06_evaluation.ipynb"
+    books = [folder / run / "notebooks" / f"{name}.ipynb" for run in run_names for name in TRAINING]
+    newer = [path for path in books if path.exists() and path.stat().st_mtime > tables.stat().st_mtime]
+    if newer:
+        raise InputError(tables, f"tables older than {newer[0].relative_to(folder).as_posix()}", command)
 
 
 def publish_files(files: dict[str, Path], target: Path) -> tuple[int, int]:

@@ -103,9 +103,10 @@ def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]
 def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.DataFrame, dict]:
     """Run the notebooks in a fresh copy: the arm's measurements, and what they are from.
 
-    Raises InputError if a notebook fails. The measurements are also written to runs/<profile>/row.csv.
+    Raises InputError if a notebook fails. The measurements are also written to row.csv
+    beside its run.
     """
-    checkout = copy_sources(settings.ROOT / "runs" / profile / "row")
+    checkout = copy_sources(settings.ROOT / "runs" / profile / "row" / f"{run}-{arm}")
     if (settings.ROOT / "data").exists():  # what was downloaded; or it would be downloaded again
         (checkout / "data").symlink_to(settings.ROOT / "data")
     names = restrict(checkout, profile, arm, run)
@@ -115,8 +116,8 @@ def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.Da
     environment |= {"DRONE_DATA": str(data.resolve())} if data else {}
     config = [f"profile={profile}", f"seeds={run.seed}", f"splits={run.split}"]
     cores = threads * len(names)  # the workflow divides its cores among its runs
-    words = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--quiet", "host", "progress", "rules"]
-    words += ["--nolock", "--rerun-triggers", "mtime", "--config", *config]
+    words = [sys.executable, "-m", "snakemake", "evaluation", "--cores", str(cores), "--nolock"]
+    words += ["--quiet", "host", "progress", "rules", "--rerun-triggers", "mtime", "--config", *config]
     report = [sys.executable, "-m", "lib.report", profile]  # writes provenance.json
     quiet = {"stdout": subprocess.DEVNULL}
     for command, how in ((words, {}), (report, quiet)):
@@ -127,7 +128,7 @@ def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.Da
     rows = table[table["arm"] == arm]
     for name, value in run.numbers().items():
         rows = rows[rows[name] == value]
-    runs.write_table(settings.ROOT / "runs" / profile / "row.csv", rows)
+    runs.write_table(checkout / "row.csv", rows)
     return rows.reset_index(drop=True), runs.read_json(summary / "provenance.json")
 
 

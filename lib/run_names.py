@@ -68,7 +68,10 @@ def parse_run(name: str) -> RunName:
         words = " and ".join(f"-{word}<n>" for word, _ in VARIED.values())
         raise InputError("run", repr(name), f"seed<k> or seed<k>-sequence, then perhaps {words}")
     varied = {key: int(match[key]) if match[key] else None for key in VARIED}
-    return RunName(match["split"] or "object", int(match["seed"]), **varied)
+    found = RunName(match["split"] or "object", int(match["seed"]), **varied)
+    if str(found) != name:  # seed007 would be another folder than the notebooks'
+        raise InputError("run", repr(name), str(found))
+    return found
 
 
 def made_by(file: str, otherwise: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import itertools
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -88,10 +89,10 @@ def read_parameters(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the second: no UTF-8, a date that is none
         mark = getattr(error, "problem_mark", None)
         raise InputError(
-            path, getattr(error, "problem", "a fault"), "YAML", mark.line + 1 if mark else None
+            path, getattr(error, "problem", str(error)), "YAML", mark.line + 1 if mark else None
         ) from None
     if values is None:
         return {}, {}
@@ -126,7 +127,7 @@ def check_profile(profile: str) -> dict[str, list[int]]:
     if profile not in profile_names():
         raise InputError("PROFILE", repr(profile), f"one of {', '.join(profile_names())}")
     plan = dict(DEFAULT_RUNS)
-    for path in sorted((ROOT / "params" / profile).glob("*")):
+    for path in sorted((ROOT / "params" / profile).glob("[!.]*")):
         if path.suffix != ".yaml" or path.stem not in [*notebook_names(), "profile"]:
             raise InputError(
                 path, "a file that no notebook reads", "NAME.yaml with NAME a notebook, or profile.yaml"
@@ -135,8 +136,9 @@ def check_profile(profile: str) -> dict[str, list[int]]:
         if path.stem == "profile":
             plan = {name: value for name, value in values.items() if name != "variants"}
             for split, seeds in plan.items():
-                if split not in SPLITS or not _whole(seeds, 0):
-                    raise InputError(path, f"{split}: {seeds}", "object or sequence: [seeds]", lines[split])
+                if split not in SPLITS or not _whole(seeds, 0) or len(set(seeds)) < len(seeds):
+                    expected = "object or sequence: [seeds], each once"
+                    raise InputError(path, f"{split}: {seeds}", expected, lines[split])
             plan = plan or dict(DEFAULT_RUNS)
             listed = variants(profile)
             for name in listed:
@@ -292,9 +294,13 @@ class Run:
         return Path(path).resolve().relative_to(ROOT).as_posix()
 
     def finish(self) -> float:
-        """Write how long the notebook took, in seconds, to timing/<notebook>.json; return it."""
+        """Write how long the notebook took, in seconds, to timing/<notebook>.json; return it.
+
+        What its trainings kept to go on from is removed.
+        """
         seconds = round(time.time() - self.started, 1)
         runs.write_json(self.path(f"timing/{self.notebook}.json"), {"seconds": seconds})
+        shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
         return seconds
 
 

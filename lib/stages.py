@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from lib import runs, settings
 from lib.arms import SAMPLED, check_arms, check_starts, samples_file, vae_file, weights_file
-from lib.dependencies import READS, is_summary, keep_state, run_folder, states
+from lib.dependencies import READS, data_hashes, is_summary, keep_state, run_folder, states
 from lib.run_names import OUTPUTS, SPLITS, RunName, parse_run
 from lib.runs import InputError
 from lib.settings import DATA
@@ -95,6 +95,24 @@ def arms(profile: str, run: RunName | None = None) -> list[str]:
     return chosen
 
 
+def able(profile: str, notebook: str, run_name: str) -> bool:
+    """Whether a run has the classifier that a notebook with a parameter `arm` asks for.
+
+    InputError if a parameter file asks for one that the run does not train; a notebook whose default is not
+    trained is left out.
+    """
+    arm = settings.values(profile, notebook).get("arm")
+    trained = arms(profile, parse_run(run_name))
+    if arm is None or arm in trained:
+        return True
+    file = settings.parameter_file(profile, notebook)
+    given, lines = settings.read_parameters(file) if file else ({}, {})
+    if "arm" in given:
+        expected = f"one that the profile trains: {', '.join(trained)}"
+        raise InputError(file, f"arm {arm!r}", expected, lines["arm"])
+    return False
+
+
 def starts(profile: str, run: RunName | None = None) -> list[str]:
     """The starts of the autoencoders of a profile, or of one of its runs; InputError as `check_starts`."""
     notebook = "03_vae_transfer"
@@ -150,10 +168,18 @@ def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
     found = {name: runs.read_json(path) for name, path in stores.items() if path.exists()}
     runs.write_json(folder / "state" / "stores.json", found)
     path = folder / "state" / f"{DATA}.json"
-    if path.exists():
-        times = path.stat()
-        keep_state(path, _state(profile, DATA, run_names))
+    if path.exists():  # the rest of it stays what the notebook ran with, whatever was edited since
+        times, old = path.stat(), runs.read_json(path)
+        keep_state(path, old | {"data": data_hashes(old["parameters"])})
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _outdated(path: Path, ran_with: dict[str, Any]) -> bool:
+    """Whether a state was written anew, by another call, while the notebook ran with an older one."""
+    if not path.exists():
+        return False
+    kept = runs.read_json(path)
+    return any(kept.get(key) != value for key, value in ran_with.items() if key != "data")
 
 
 def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
@@ -237,7 +263,10 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     now = {"notebook": notebook, "state": _state(profile, notebook, run_names)}
     mark = checkpoints / "stage.json"
-    if checkpoints.exists() and not (mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == now):
+    marked = None
+    with contextlib.suppress(OSError, ValueError):  # none, or half-written
+        marked = json.loads(mark.read_text(encoding="utf-8"))
+    if checkpoints.exists() and marked != now:
         shutil.rmtree(checkpoints)
     runs.write_json(mark, now)
     title = f"{notebook} {folder.name}"
@@ -259,6 +288,9 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
         if notebook == DATA:
             _write_stores(profile, folder, run_names)
         shutil.rmtree(checkpoints, ignore_errors=True)
+        kept = folder / "state" / f"{notebook}.json"
+        if _outdated(kept, now["state"]):
+            os.utime(kept)  # newer than what this notebook left: the next call runs it again
         _say(f"{title} ... {seconds:.0f} s")
         return 0
     reason = failure(part, log.read_text(encoding="utf-8", errors="replace"))
@@ -295,6 +327,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
     try:
+        if profile not in settings.profile_names():
+            raise InputError("PROFILE", repr(profile), f"one of {', '.join(settings.profile_names())}")
         if not is_summary(notebook) and not parse_run(run_names[0]).repeats(notebook):
             own = parse_run(run_names[0]).maker(notebook)  # its files are not this variant's to write
             raise InputError("run", f"{run_names[0]} for notebook {notebook}", str(own))

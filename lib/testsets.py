@@ -8,6 +8,7 @@ the same snow. The `valid_*` sets are for choosing between settings, never for r
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +154,14 @@ def write_answers(
 
 
 def read_answers(file: Path) -> dict[str, evaluation.Answers]:
-    """What `write_answers` kept, as checked labels and predictions by set."""
+    """What `write_answers` kept, as checked labels and predictions by set; InputError for a damaged file."""
+    try:
+        return _answers(file)
+    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise runs.InputError(file, f"no answers ({error})", "a complete file of notebook 02 or 05") from None
+
+
+def _answers(file: Path) -> dict[str, evaluation.Answers]:
     with np.load(file, allow_pickle=False) as arrays:
         names = sorted({key.split("/")[0] for key in arrays})
         return {

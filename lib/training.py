@@ -81,9 +81,10 @@ def fit(
     measures on held-out data every `after_every` steps. With `checkpoint`, the state is
     written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from
     there, unless its first weights, its schedule or its `settings` (whatever else the batches
-    depend on, arrays included) were others; the file is removed when the training is
-    complete. An accelerator is waited for only where something is measured or written.
-    Raises FloatingPointError if the loss is not finite.
+    depend on, arrays included) were others. The last state stays too: a notebook with several
+    trainings that is interrupted does not repeat those that were complete (`Run.finish` removes all). A file
+    that cannot be read is told and ignored. An accelerator is waited for only where something is measured
+    or written. Raises FloatingPointError if the loss is not finite.
     """
     optimiser = torch.optim.Adam(
         parameters or model.parameters(), lr=schedule.rate, fused=path.device != "mps"
@@ -91,8 +92,8 @@ def fit(
     history, first = [], 0
     identity = training_identity(model, schedule, settings) if checkpoint else ""
     if checkpoint and Path(checkpoint).exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=path.device)
-        if state["identity"] == identity:
+        state = _read_checkpoint(checkpoint, path)
+        if state.get("identity") == identity:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
             history, first = state["history"], state["step"]
@@ -125,7 +126,8 @@ def fit(
             waiting.append((done, {k: torch.stack([v[k] for v in logged]).mean() for k in logged[0]}))
             logged = []
         measured = bool(after) and (done % after_every == 0 or last)
-        saving = checkpoint and not (logged or last) and time.monotonic() - saved > CHECKPOINT_SECONDS
+        late = last or time.monotonic() - saved > CHECKPOINT_SECONDS
+        saving = checkpoint and not logged and late
         if path.device == "cpu" or measured or saving or last:  # an accelerator is not waited for else
             settle()
         if measured:
@@ -143,10 +145,19 @@ def fit(
                     temporary,
                 )
             saved = time.monotonic()
-    if checkpoint:
-        Path(checkpoint).unlink(missing_ok=True)
     model.eval()
     return history
+
+
+def _read_checkpoint(file: Path, path: ComputePath) -> dict:
+    """What `fit` wrote; nothing, said in a line, where the file is no checkpoint."""
+    try:
+        state = torch.load(file, weights_only=True, map_location=path.device)
+        return dict(state)
+    except Exception as error:  # torch.load raises whatever its readers do
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        print(f"{file}: no checkpoint ({reason}); the training begins anew")
+        return {}
 
 
 @torch.inference_mode()

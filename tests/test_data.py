@@ -6,7 +6,7 @@ from PIL import Image
 
 from lib import data, visdrone
 from lib.crops import cut_crops
-from lib.runs import InputError, MissingStep
+from lib.runs import InputError, MissingStep, write_json
 from lib.settings import Run
 from lib.visdrone import CAR, CLASSES, OFFICIAL, read_objects
 
@@ -149,3 +149,15 @@ def test_stores_that_are_not_there_name_their_command(place, flight, tmp_path):
     (run.shared / "crops" / "crops.npy").unlink()
     with pytest.raises(MissingStep, match=rf"crops/crops\.npy: .*{command}"):
         data.open_stores(run, "winter frames")
+
+
+def test_crops_that_the_division_is_not_of_are_refused(place, flight, tmp_path):
+    """Another run's notebook 01 cut them anew, with other parameters."""
+    run = Run("mine", "object", 0, "02_classifier_training")
+    make_set(tmp_path / "data", "val", 2)
+    store = cut_crops(read_objects(tmp_path / "data"), run.shared / "crops")
+    write_json(run.path("metrics/data.json"), {"fingerprint": store.info["fingerprint"]})
+    assert len(data.open_stores(run, "simulated winter")[0]) == 2
+    write_json(run.path("metrics/data.json"), {"fingerprint": "other"})
+    with pytest.raises(InputError, match=r"store\.json: found other crops .*01_data_preparation mine"):
+        data.open_stores(run, "simulated winter")

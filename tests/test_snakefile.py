@@ -124,12 +124,30 @@ def test_only_what_a_change_touches_runs_again(checkout, monkeypatch):
     # other code in notebook 04
     code[-1].source += "\nprint(1)"
     nbformat.write(content, book)
-    again = ["retraining", "panorama_anomalies", "evaluation"]
-    assert [rule for rule, _ in jobs(dry_run(checkout))] == ["generation", *again]
+    first, *others = [rule for rule, _ in jobs(dry_run(checkout))]
+    assert first == "generation" and others[0] == "retraining"
+    again = ["retraining", "evaluation", "panorama_anomalies"]  # the last two in any order
+    assert sorted(others) == sorted(again)
     # one output is lost
     finish(checkout, "embedded", ["seed0"])
     (checkout / "runs/embedded/seed0/answers/continued.npz").unlink()
-    assert [rule for rule, _ in jobs(dry_run(checkout))] == again
+    assert sorted(rule for rule, _ in jobs(dry_run(checkout))) == sorted(again)
+    # what notebook 07 is made of is not what Table 2 is made of
+    finish(checkout, "embedded", ["seed0"])
+    path = checkout / "lib" / "registration.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\nMORE = 1\n", encoding="utf-8")
+    assert [rule for rule, _ in jobs(dry_run(checkout))] == ["panorama_anomalies"]
+
+
+def test_without_the_arm_of_notebook_07_it_is_left_out(checkout):
+    file = checkout / "params" / "mine" / "05_retraining.yaml"
+    file.write_text("profile: mine\narms: [continued, winter]\n")
+    words = ("--config", "profile=mine", "seeds=0", "splits=object")
+    assert [rule for rule, _ in jobs(dry_run(checkout, *words))] == ORDER  # and Table 2 is made
+    (file.parent / "07_panorama_anomalies.yaml").write_text("profile: mine\narm: vae_transfr\n")
+    done = dry_run(checkout, *words)
+    assert done.returncode
+    assert "07_panorama_anomalies.yaml:2: found arm 'vae_transfr', expected" in done.stderr
 
 
 def test_a_profile_with_variants(checkout, monkeypatch):
@@ -502,6 +520,50 @@ def test_a_folder_that_cannot_be_made_is_one_line(repository, capfd):
     assert error.count("\n") == 1 and "runs" in error
 
 
+def test_what_was_edited_while_a_notebook_ran_is_not_taken_for_done(repository, monkeypatch):
+    """The state of a notebook that ran says what it ran with, or is newer than what the notebook left."""
+    folder, name = repository / "runs/embedded/seed0", "01_data_preparation"
+    state, book = folder / f"state/{name}.json", repository / f"notebooks/{name}.ipynb"
+    dependencies.write_states("embedded", ["seed0"])
+    first = runs.read_json(state)["code"]
+
+    def edit(words, log, call=False):
+        content = nbformat.read(book, as_version=4)
+        content.cells[-1].source += "\nprint(2)"
+        nbformat.write(content, book)
+        if call:
+            dependencies.write_states("embedded", ["seed0"])  # as a dry run does
+        nbformat.write(content, log.with_name(f"{name}.part.ipynb"))
+        return 0
+
+    monkeypatch.setattr(stages, "_watch", edit)
+    assert stages.main([name, "embedded", "seed0"]) == 0
+    assert runs.read_json(state)["code"] == first  # so the next call sees the edit
+    dependencies.write_states("embedded", ["seed0"])
+    second = runs.read_json(state)["code"]
+    monkeypatch.setattr(stages, "_watch", lambda words, log: edit(words, log, True))
+    assert stages.main([name, "embedded", "seed0"]) == 0
+    assert runs.read_json(state)["code"] not in (first, second)
+    assert state.stat().st_mtime_ns > (folder / f"notebooks/{name}.ipynb").stat().st_mtime_ns
+
+
+def test_a_stage_of_no_profile_or_of_an_odd_run_is_refused(repository, capfd):
+    for profile, run, found in (("embeded", "seed0", "PROFILE: found 'embeded'"),
+                                ("../x", "seed0", "PROFILE: found '../x'"),
+                                ("embedded", "seed007", "run: found 'seed007', expected seed7")):  # fmt: skip
+        assert stages.main(["01_data_preparation", profile, run]) == 2
+        error = capfd.readouterr().err
+        assert error.startswith(found) and error.count("\n") == 1
+    assert not (repository / "runs").exists() or not any((repository / "runs").iterdir())
+
+
+def test_a_half_written_mark_of_checkpoints_is_none(repository, monkeypatch):
+    mark = repository / "runs/embedded/seed0/checkpoints/stage.json"
+    mark.parent.mkdir(parents=True)
+    mark.write_text('{"notebook"')
+    assert _run_again(monkeypatch) == ["stage.json"]
+
+
 def test_checkpoints_serve_the_same_stage_only(repository, monkeypatch):
     folder = repository / "runs/embedded/seed0/checkpoints"
     _with(monkeypatch, 1)
@@ -525,10 +587,15 @@ def test_data_that_changed_are_noticed(repository):
     folder = repository / "pictures"
     folder.mkdir()
     values = {"profile": "mine", "source": "scenes", "winter_folder": str(folder), "data_folder": ""}
-    first = dependencies._data(values)
-    (folder / "a.jpg").write_bytes(b"123")
-    assert dependencies._data(values) != first and dependencies._data(values) == dependencies._data(values)
-    assert dependencies._data(values | {"winter_folder": ""}) == {}
+    found = [dependencies.data_hashes(values)]
+    for name, content in (("a.jpg", b"123"), ("a.txt", b"4"), ("a.txt", b"6")):  # labels: the content
+        (folder / name).write_bytes(content)
+        found.append(dependencies.data_hashes(values))
+    assert len({str(one) for one in found}) == 4 and dependencies.data_hashes(values) == found[-1]
+    for name in (".DS_Store", "b.zip.part"):
+        (folder / name).write_bytes(b"1")
+    assert dependencies.data_hashes(values) == found[-1]
+    assert dependencies.data_hashes(values | {"winter_folder": ""}) == {}
 
 
 def test_the_data_that_count_are_those_that_are_read(repository, tmp_path, monkeypatch):
@@ -538,9 +605,11 @@ def test_the_data_that_count_are_those_that_are_read(repository, tmp_path, monke
         (folder / f"VisDrone2019-DET-{name}" / "images").mkdir(parents=True)
         (folder / f"VisDrone2019-DET-{name}" / "images" / "a.jpg").write_bytes(name.encode())
     monkeypatch.setenv("DRONE_DATA", str(own))
-    data, listing = dependencies._data, dependencies._listing
+    data, listing = dependencies.data_hashes, dependencies._listing
     values = {"source": "visdrone", "data_folder": "", "sets": ["val"]}
     assert data(values) == {"data_folder": listing(downloads)}
     assert data(values | {"sets": ["train", "val"]}) == {"data_folder": listing(own)}
-    assert data(values | {"data_folder": str(own)}) == {"data_folder": listing(own)}
+    mine = values | {"data_folder": str(own)}
+    assert data(mine | {"sets": ["train"]}) == {"data_folder": listing(own)}
+    assert data(mine) == {"data_folder": listing(own, ["VisDrone2019-DET-val"])} != data(values)
     assert listing(own) != listing(downloads)

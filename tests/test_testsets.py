@@ -240,3 +240,10 @@ def test_target_crops_are_winter_and_from_the_training_part_of_group_a(store, di
     assert np.array_equal(testsets.target_crops(store, division, None, 3)[0], images)
     own = testsets.target_crops(store, division, store, 2)  # the user's winter: cars alone
     assert own[1].tolist() == [CAR, CAR] and own[0][:, 0, 0, 0].tolist() == [91, 3]
+
+
+def test_damaged_answers_are_named(tmp_path):
+    file = tmp_path / "none.npz"
+    file.write_bytes(b"PK\x03\x04half")
+    with pytest.raises(InputError, match=r"none\.npz: found no answers \("):
+        read_answers(file)
