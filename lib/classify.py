@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.crops import SIZE, pictures_below, read_frame, resize
+from lib.crops import SIZE, pictures_below, read_upright, resize
 from lib.runs import InputError, progress, write_table
 from lib.visdrone import CLASSES
 
@@ -46,7 +46,7 @@ def _blocks(images: list[Path]) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(images), BLOCK):
             part = images[start : start + BLOCK]
-            yield np.stack(list(pool.map(lambda path: resize(read_frame(path), SIZE), part)))
+            yield np.stack(list(pool.map(lambda path: resize(read_upright(path), SIZE), part)))
 
 
 def classify(weights: str | os.PathLike, folder: str | os.PathLike) -> pd.DataFrame:

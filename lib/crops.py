@@ -47,18 +47,25 @@ RESAMPLE = Image.Resampling.BILINEAR
 RESAMPLE_AGAIN = Image.Resampling.BICUBIC
 
 
-def load_frame(path: str | os.PathLike) -> Image.Image:
-    """Decode a frame to an RGB image, without turning it by its EXIF tag.
+def load_frame(path: str | os.PathLike, upright: bool = False) -> Image.Image:
+    """Decode a frame to an RGB image; `upright`: turned as its EXIF tag says, as viewers show it.
 
     A file that is no image, or whose data end too early, is an InputError: decoders that
-    fill the missing part with grey would put grey crops in the store.
+    fill the missing part with grey would put grey crops in the store. So are pixels of 32 bits, whose
+    range nothing tells; of 16 bits (thermal cameras) the upper 8 count.
     """
     try:
         with Image.open(path) as image:
-            if image.mode != "RGB":
-                return image.convert("RGB")
             image.load()
-            return image
+            if image.mode in ("I", "F"):
+                raise InputError(path, "pixels of 32 bits", "a picture with 8 or 16 bits a channel")
+            if upright:
+                image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I;16"):  # a plain conversion would cut at 255: white
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            return image if image.mode == "RGB" else image.convert("RGB")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(path, "no such file", "a frame") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -73,21 +80,45 @@ def read_frame(path: str | os.PathLike) -> np.ndarray:
 
 def read_upright(path: str | os.PathLike) -> np.ndarray:
     """The same, turned as its EXIF orientation says: what a person sees."""
-    return np.asarray(ImageOps.exif_transpose(load_frame(path)))
+    return np.asarray(load_frame(path, upright=True))
 
 
-def pictures_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
-    """Path relative to the folder -> picture file, sub-folders included, in the order of their paths.
+def files_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
+    """Path relative to the folder -> file, in the order of their paths; links to folders are followed.
 
     Hidden ones are no data: macOS puts a `._x.jpg` beside the x.jpg that it copies. InputError: no such
-    folder (`what` says what it should be), no picture in it.
+    folder (`what` says what it should be), a folder that cannot be read, a broken link to a picture.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", what)
-    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix.lower() in PICTURES}
-    seen = [below for below in found if not any(part.startswith(".") for part in below.parts)]
-    pictures = {below: found[below] for below in sorted(seen, key=Path.as_posix) if found[below].is_file()}
+
+    def unreadable(error: OSError) -> None:
+        raise InputError(error.filename or folder, error.strerror or str(error), "a folder that can be read")
+
+    found, seen = {}, set()
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place) / name
+            if name.startswith("."):
+                continue
+            if path.is_file():
+                found[path.relative_to(folder)] = path
+            elif path.suffix.lower() in PICTURES:
+                raise InputError(path, "a link to nothing", "a picture")
+    return {below: found[below] for below in sorted(found, key=Path.as_posix)}
+
+
+def pictures_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
+    """The pictures of `files_below`; InputError as there, and for no picture."""
+    found = files_below(folder, what)
+    pictures = {below: path for below, path in found.items() if path.suffix.lower() in PICTURES}
     if not pictures:
         raise InputError(folder, "no images", f"files that end in {', '.join(PICTURES)}")
     return pictures
@@ -159,9 +190,9 @@ def _changes(table: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero((sets[1:] != sets[:-1]) | (names[1:] != names[:-1])) + 1
 
 
-def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int):
+def _cut_frame(frame: _Frame, size: int, snow: Callable | None, snow_seed: int, upright: bool = False):
     """All crops of a frame, uint8 (n, size, size, 3), and their winter or None; InputError as `cut_boxes`."""
-    image = load_frame(frame.path)
+    image = load_frame(frame.path, upright)
     count = len(frame.rows)
     # Crops lie in one picture until the end: turning each into an array would take longer than cutting it.
     # And they are cut by Pillow's core: the same pixels as Image.crop and Image.resize, whose new objects
@@ -250,6 +281,7 @@ def cut_boxes(
     snow: Callable | None = None,
     snow_seed: int = 0,
     workers: int | None = None,
+    upright: bool = False,
 ) -> CropStore:
     """Cut every box of `table` into a store, or open the store if it holds exactly that already.
 
@@ -257,32 +289,37 @@ def cut_boxes(
     kept), rows of one frame together; image_path(set, frame) gives the frame's file. `info` is
     added to store.json. `snow(patch, box, rng, *, aspect, label)` makes winter.npy: patch uint8
     (96, 96, 3) with the object in `box` = (24, 24, 72, 72), aspect = annotated width / height.
+    `upright`: boxes are of frames turned as their EXIF tags say.
     Raises InputError for a missing or corrupt frame or a box outside it, OSError for a full
     disk; then no new store is left behind. Concurrent callers wait for each other.
     """
     folder = Path(store_folder)
     parameters = {"size": size, "snow": _snow_name(snow), "snow_seed": snow_seed if snow else None}
+    parameters |= {"upright": True} if upright else {}
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         mark = fingerprint(table, image_path, parameters)
         with contextlib.suppress(InputError):
             store = open_store_unlocked(folder)
             if store.info.get("fingerprint") == mark:
+                if any(store.info.get(key) != value for key, value in (info or {}).items()):
+                    store.info.update(info)  # the crops are the same, what was left out is not
+                    write_json(folder / "store.json", store.info)
                 return store
         for leftover in folder.glob(".*.part*"):  # of a killed run; we hold the lock
             leftover.unlink()
-        _write_store(table, image_path, folder, size, snow, snow_seed, workers)
+        _write_store(table, image_path, folder, size, snow, snow_seed, workers, upright)
         write_json(folder / "store.json", {**(info or {}), **parameters, "version": VERSION,
                                            "crops": len(table), "fingerprint": mark})
         return open_store_unlocked(folder)
 
 
-def _write_store(table, image_path, folder, size, snow, snow_seed, workers) -> None:
+def _write_store(table, image_path, folder, size, snow, snow_seed, workers, upright=False) -> None:
     shape = (len(table), size, size, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     workers = workers or os.cpu_count() or 1
     names = ["crops.npy"] + (["winter.npy"] if snow else [])
-    task = functools.partial(_cut_frame, size=size, snow=snow, snow_seed=snow_seed)
+    task = functools.partial(_cut_frame, size=size, snow=snow, snow_seed=snow_seed, upright=upright)
     total = len(_changes(table)) + min(1, len(table))
     with contextlib.ExitStack() as stack:
         targets = [stack.enter_context(atomic_path(folder / name)) for name in names]

@@ -13,7 +13,7 @@ from lib.runs import InputError, MissingStep, read_json, require
 from lib.scenes import draw_scenes
 from lib.settings import DATA, ROOT, Run
 from lib.snow import snow
-from lib.visdrone import OFFICIAL, SETS, Objects, read_objects, sets_folder
+from lib.visdrone import CAR, MINIMUM_SIDE, OFFICIAL, SETS, Objects, read_objects, sets_folder
 from lib.winter import open_winter
 
 SOURCES = ("scenes", "visdrone")
@@ -51,6 +51,8 @@ def find_objects(
         if not own and not all(_complete(place, name) for name in sets):
             download(place, sets=sets)
     objects = read_objects(place, rows, minimum_side, sets=SETS if source == "scenes" else sets)
+    if not len(objects.table):
+        raise InputError(place, "no object of the six classes", "annotated frames")
     if source == "visdrone" and (absent := [name for name in sets if name not in objects.frames]):
         print(f"not in the data folder, and left out: {', '.join(absent)}")
     return objects
@@ -72,15 +74,19 @@ def cut(run: Run, objects: Objects, winter_source: str) -> CropStore:
 
 
 def cut_winter(
-    run: Run, winter_source: str, folder: str, boxes: str, classes: list[str] | None = None
-) -> CropStore | None:
+    run: Run, winter_source: str, folder: str, boxes: str, classes: list[str] | None = None,
+    rows: str = "strict", minimum_side: int = MINIMUM_SIDE,
+) -> CropStore | None:  # fmt: skip
     """The user's own winter crops as a store; None for simulated winter.
 
     classes: names of the classes in YOLO label files by number; without them they are read
-    from a file beside the frames (`lib.yolo.class_names`). Raises InputError: no folder, a
-    class that is no text, and what `open_winter` raises.
+    from a file beside the frames (`lib.yolo.class_names`). rows, minimum_side: as in `find_objects`.
+    Raises InputError: no folder, or one that is not asked for, a class that is no text, no car, and what
+    `open_winter` raises.
     """
     if winter_source == "simulated":
+        if folder:
+            raise InputError("winter_folder", repr(folder), "winter_source: crops or frames, or no folder")
         return None
     if not folder:
         raise InputError("winter_folder", "nothing", f"the folder of your winter {winter_source}")
@@ -88,7 +94,15 @@ def cut_winter(
         if not isinstance(name, str):  # YAML takes a bare `no` for a truth value
             raise InputError("winter_classes", repr(name), "the name of a class, in quotes")
     place = ROOT / Path(folder).expanduser()
-    return open_winter(winter_source, place, run.shared / "winter", boxes=boxes, names=classes)
+    store = open_winter(
+        winter_source, place, run.shared / "winter", boxes=boxes, names=classes, rows=rows,
+        minimum_side=minimum_side,
+    )  # fmt: skip
+    if not (store.table["label"] == CAR).any():
+        left = ", ".join(f"{why}: {n}" for why, n in store.info["drops"].items()) or "nothing"
+        expected = "pictures of cars; winter_classes names the classes of YOLO boxes"
+        raise InputError(place, f"no car (left out: {left})", expected)
+    return store
 
 
 def open_stores(run: Run, winter: str) -> tuple[CropStore, CropStore | None]:

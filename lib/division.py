@@ -92,7 +92,7 @@ def divide(
 
     split: "object" (the paper) or "sequence". The groups and the order of the winter cars depend
     on the seed alone, so both splits share W, and W for a smaller n_winter is the first part of
-    a larger one. Too few cars: all are taken, and summary["notes"] says so.
+    a larger one. Too few cars: W takes at most half of group A's, and summary["notes"] says so.
     winter_table: the table of a user's own winter store (sequence = flight).
     Raises InputError for an unknown split, negative numbers, and too few sequences to split by.
     """
@@ -113,7 +113,7 @@ def divide(
         held = _own_winter(winter_table, seed, n_winter, notes)
         winter = held.pop("winter")
     else:
-        winter = cars_a[:n_winter]
+        winter = cars_a[: min(n_winter, len(cars_a) // 2)]  # the other half stays to train with
         part[winter] = -1
         held = _held_out(label, part, group)
     _note_few(notes, "winter cars", n_winter, len(winter))
@@ -220,7 +220,7 @@ def _groups(table: pd.DataFrame, seed: int, notes: list[str]) -> np.ndarray:
     counts = _table_of_counts(codes, label)
     if (counts[:, CAR] > 0).sum() < 2:
         notes.append("cars come from one sequence at most: frames in order, 60/40, are the groups A and B")
-        codes = pd.factorize(table["frame"], sort=True)[0]
+        codes = pd.factorize(table["frame"])[0]
         counts = _table_of_counts(codes, label)
         weights = counts[:, CAR] if counts[:, CAR].any() else counts.sum(1)
         return _cut_order(weights, GROUP_SHARES, 1)[codes].astype(np.int8)
@@ -265,6 +265,6 @@ def _own_winter(table: pd.DataFrame, seed: int, n_winter: int, notes: list[str])
     part = np.full(len(table), -1, np.int8)
     for _, rows in table[group == 1].groupby("sequence", sort=True).indices.items():
         rows = np.flatnonzero(group == 1)[rows]
-        frames, names = pd.factorize(table["frame"].iloc[rows], sort=True)
+        frames, names = pd.factorize(table["frame"].iloc[rows])  # in the order of the table
         part[rows] = np.where(frames < OWN_VALID_SHARE * len(names), 1, 2) if len(names) > 1 else 2
     return {"winter": order[:n_winter]} | _held_out(label, part, group)

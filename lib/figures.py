@@ -68,7 +68,7 @@ def save_picture(picture: np.ndarray, path: Path) -> Path:
 def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
     """A white sheet of images uint8 (n, h, w, 3), row by row, `gap` pixels apart."""
     n, height, width, _ = images.shape
-    rows = -(-n // columns)
+    rows, columns = max(1, -(-n // max(columns, 1))), max(columns, 1)  # of no image a white row
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for k, image in enumerate(images):
         y, x = (k // columns) * (height + gap), (k % columns) * (width + gap)

@@ -31,6 +31,7 @@ CATEGORIES = {9: 0, 4: 1, 0: 2, 10: 3, 1: 4, 6: 5}  # VisDrone category -> label
 KNOWN_CATEGORIES = range(12)  # 2 people, 3 bicycle, 5 van, 7 and 8 tricycles, 11 others: known, left out
 SETS = {"train": 6471, "val": 548, "test-dev": 1610}  # frames in the official sets
 OFFICIAL = "VisDrone2019-DET-{}"
+ORIENTATION = 0x0112  # of EXIF
 MINIMUM_SIDE = 5  # pixels; with it the counts are the paper's
 PAPER_TABLE1 = {"train": 290_207, "valid": 36_273, "test": 36_282}
 PAPER_MEDIAN_WIDTH = 26
@@ -202,11 +203,16 @@ def _whole_numbers(path, line: int, text: str, rows: str) -> list[int] | None:
     return None
 
 
-def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """(width, height) in pixels from an image file's header; InputError if it is no image."""
+def image_size(path: str | os.PathLike, upright: bool = False) -> tuple[int, int]:
+    """(width, height) in pixels from an image file's header; InputError if it is no image.
+
+    `upright`: of the picture turned as its EXIF tag says.
+    """
     try:
         with Image.open(path) as image:
-            return image.size
+            told = image.format != "PNG" or "exif" in image.info  # a PNG without would be decoded to look
+            lying = upright and told and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if lying else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(path), "").strip(" '") or type(error).__name__
         raise InputError(path, f"no readable image ({reason})", "an image") from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from lib.crop_store import CropStore, open_store
-from lib.crops import PICTURES, SIZE, cut_boxes
+from lib.crops import PICTURES, SIZE, cut_boxes, files_below
 from lib.runs import InputError, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo
@@ -34,6 +35,7 @@ COLUMNS = ("set", "frame", "sequence", "line", "x", "y", "width", "height", "lab
 NAMES = {name: name for name in CLASSES} | {
     "ignored": "ignored region", "motor": "motorcycle", "motorbike": "motorcycle", "person": "pedestrian",
 }
+NAMES |= {f"{name}s": ours for name, ours in NAMES.items()} | {"buses": "bus", "people": "pedestrian"}
 _NO_LABELS = {"classes.txt", "readme.txt", "license.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 _NO_FLIGHT = {"images", "labels", "annotations", "train", "val", "valid", "test"}  # layout, no flights
 
@@ -78,7 +80,9 @@ class WinterObjects:
             "flights": len(self.flights()),
             "drops": dict(sorted(self.drops.items())),
         }
-        return cut_boxes(self.table, self.image_path, store_folder, info, size, workers=workers)
+        return cut_boxes(
+            self.table, self.image_path, store_folder, info, size, workers=workers, upright=True
+        )
 
     def text(self) -> str:
         """A summary to print."""
@@ -94,12 +98,8 @@ class WinterObjects:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files below, sorted by name; hidden files (also ._x of macOS archives) are no data."""
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "a folder of winter pictures")
-    found = {path.relative_to(folder): path for path in folder.rglob("*")}
-    seen = {below: path for below, path in found.items() if not any(p.startswith(".") for p in below.parts)}
-    return [seen[below] for below in sorted(seen, key=Path.as_posix) if seen[below].is_file()]
+    """All files below, sorted by name (`files_below`)."""
+    return list(files_below(folder, "a folder of winter pictures").values())
 
 
 def _pictures(folder: Path, files: list[Path]) -> dict[str, Path]:
@@ -116,11 +116,22 @@ def _pictures(folder: Path, files: list[Path]) -> dict[str, Path]:
     return paths
 
 
-def _flight(name: str, skip: int = 0) -> str:
-    """The flight of a picture: its folders (but those of a layout), else the first `_` field of its name."""
+def _flight(name: str, skip: int | None = None) -> str:
+    """The flight of a picture: its folders (but those of a layout, and number `skip`), else the first `_`
+    field of its name, else what stands before its number (`DJI-0001`), as loose pictures are one flight.
+    """
     *folders, stem = name.split("/")
-    folders = [part for part in folders[skip:] if part.lower() not in _NO_FLIGHT]
-    return "/".join(folders) or stem.split("_")[0]
+    kept = [part for k, part in enumerate(folders) if k != skip and part.lower() not in _NO_FLIGHT]
+    if kept or "_" in stem:
+        return "/".join(kept) or stem.split("_")[0]
+    return re.match(r"\D*", stem)[0].strip(" -.(") or "flight"
+
+
+def _class_folder(name: str, mapping: Mapping[str, str]) -> int | None:
+    """Which of a picture's folders is that of its class: the first but for those of a layout (train)."""
+    *folders, _ = name.split("/")
+    first = next((k for k, part in enumerate(folders) if part.lower() not in _NO_FLIGHT), None)
+    return first if first is not None and _our_label(folders[first], mapping) is not None else None
 
 
 def _our_label(name: str, mapping: Mapping[str, str]) -> int | None:
@@ -146,34 +157,55 @@ def _table(rows: list[tuple]) -> pd.DataFrame:
 def find_crops(folder: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> WinterObjects:
     """List a folder of crops: image files of any size, one object each.
 
-    Either class folders (`car/...`, `bus/...`, as torchvision's ImageFolder) or, where no
-    top folder has a class name, all of them cars. Folders below are flights; without them
-    the first `_` field of the file name is the flight. `mapping` adds names of classes
-    (theirs -> ours). Raises InputError: missing folder, no picture, a picture that cannot be
+    Either class folders (`car/...`, `bus/...`, as torchvision's ImageFolder, also below `train/`, `val/`)
+    or, where no folder has a class name, all of them cars. Folders below are flights; without them the
+    flight is in the file name (`_flight`). Rows are in the order of flight and picture. `mapping` adds names
+    of classes (theirs -> ours). Raises InputError: missing folder, no picture, a picture that cannot be
     read, pictures or unknown folders beside class folders.
     """
     folder, mapping = Path(folder), _checked(mapping)
     paths = _pictures(folder, _files(folder))
-    by_class = any(_our_label(name.split("/")[0], mapping) is not None for name in paths if "/" in name)
+    places = {name: _class_folder(name, mapping) for name in paths}
+    by_class = any(place is not None for place in places.values())
     rows = []
     for name, path in progress(paths.items(), total=len(paths), desc="winter crops"):
-        label = CAR
+        label, place = CAR, places[name]
         if by_class:
-            first = name.split("/")[0] if "/" in name else None
-            label = _our_label(first, mapping) if first else None
-            if label is None:
-                found = f"the folder {first!r}" if first else "a picture"
+            folders = name.split("/")[:-1]
+            if place is None:
+                strange = next((part for part in folders if part.lower() not in _NO_FLIGHT), None)
+                found = f"the folder {strange!r}" if strange else "a picture"
                 expected = "only folders named " + ", ".join(CLASSES)
                 raise InputError(path, f"{found} beside class folders", expected)
-        width, height = image_size(path)
-        rows.append(("winter", name, _flight(name, int(by_class)), 1, 0, 0, width, height, label))
+            label = _our_label(folders[place], mapping)
+        width, height = image_size(path, upright=True)
+        rows.append(("winter", name, _flight(name, place), 1, 0, 0, width, height, label))
+    if by_class:  # else a flight's buses, say, would all come before its cars, and be divided so
+        rows.sort(key=lambda row: (row[2], row[1].split("/")[places[row[1]] + 1 :], row[1]))
     return WinterObjects(folder, "crops", _table(rows), paths)
+
+
+def _may_label(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
+    """Whether a file may hold boxes: text, with a picture of its name or, if not, not a list or note of the
+    data set (classes.txt, README.roboflow.txt).
+    """
+    if path.suffix.lower() != ".txt":
+        return False
+    if path.relative_to(folder).with_suffix("").as_posix() in paths:
+        return True
+    if path.name.lower() in _NO_LABELS:
+        return False
+    if path.parent != folder:
+        return True
+    with open(path, "rb") as file:
+        first = file.read(1 << 10).lstrip(b"\xef\xbb\xbf \t\r\n")
+    return not first or first[:1] in b"+-.0123456789"
 
 
 def _label_files(folder: Path, files: list[Path], paths: dict[str, Path]) -> dict[str, Path]:
     """Frame -> label file: beside the picture, or in labels/ or annotations/ for one in images/."""
     labels = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files
-              if path.suffix == ".txt" and path.name.lower() not in _NO_LABELS}
+              if _may_label(path, folder, paths)}
     if not labels:
         raise InputError(folder, "no label file", "a .txt file of boxes beside each frame or in labels/")
     matched = {}
@@ -196,13 +228,14 @@ def find_frames(
     names: Sequence[str] | None = None,
     mapping: Mapping[str, str] | None = None,
     minimum_side: int = MINIMUM_SIDE,
+    rows: str = "strict",
 ) -> WinterObjects:
     """List the objects of frames with boxes=`"yolo"` or `"visdrone"` label files.
 
     Label files lie beside the frames, or in `labels/` (`annotations/`) for frames in `images/`.
     names: class names by number (default: `class_names`); mapping: theirs -> ours, added to
-    NAMES. Classes without a partner and boxes under `minimum_side` pixels are left out and
-    counted. A frame without label file is background for YOLO (counted) and an error for
+    NAMES; rows: as in `read_annotation`. Classes without a partner and boxes under `minimum_side` pixels are
+    left out and counted. A frame without label file is background for YOLO (counted) and an error for
     VisDrone. The flight is the frame's folder, else the first `_` field (VisDrone: always).
     Raises InputError: missing folder, no frame, no label file, a label file without frame, a
     picture that cannot be read, bad rows (see `read_yolo`, `lib.visdrone.read_annotation`).
@@ -215,16 +248,16 @@ def find_frames(
     labels = _label_files(folder, files, paths)
     names = [] if boxes == "visdrone" else list(names or class_names(folder))
     ours = [_our_label(name, mapping) for name in names]
-    rows, drops, background = [], Counter(), 0
+    found, drops, background = [], Counter(), 0
     for name, path in progress(paths.items(), total=len(paths), desc="winter frames"):
-        size = image_size(path)
+        size = image_size(path, upright=True)
         if name not in labels:
             if boxes == "visdrone":
                 raise InputError(path, "a frame without annotation", f"annotations/{path.stem}.txt")
             background += 1
             continue
         if boxes == "visdrone":
-            kept, dropped = read_annotation(labels[name], minimum_side=minimum_side, frame_size=size)
+            kept, dropped = read_annotation(labels[name], rows, minimum_side, size)
             drops.update(dropped)
             flight = path.stem.split("_")[0]
         else:
@@ -236,8 +269,8 @@ def find_frames(
                     drops[f"side under {minimum_side} px"] += 1
                 else:
                     kept.append((*row[:5], ours[row[5]]))
-        rows += [("winter", name, flight, *row) for row in kept]
-    return WinterObjects(folder, "frames", _table(rows), paths, drops, background)
+        found += [("winter", name, flight, *row) for row in kept]
+    return WinterObjects(folder, "frames", _table(found), paths, drops, background)
 
 
 def open_winter(
@@ -250,6 +283,8 @@ def open_winter(
     mapping: Mapping[str, str] | None = None,
     size: int = SIZE,
     workers: int | None = None,
+    rows: str = "strict",
+    minimum_side: int = MINIMUM_SIDE,
 ) -> CropStore:
     """Winter crops as a crop store, whatever their source.
 
@@ -268,14 +303,19 @@ def open_winter(
         return replace(store, images=store.winter, winter=None, info=store.info | {"source": "simulated"})
     if store_folder is None:
         raise InputError("store_folder", "none", f"a folder to cut the winter {source} into")
-    found = find_crops(folder, mapping) if source == "crops" else find_frames(folder, boxes, names, mapping)
+    if source == "crops":
+        found = find_crops(folder, mapping)
+    else:
+        found = find_frames(folder, boxes, names, mapping, minimum_side, rows)
     return found.cut(store_folder, size, workers)
 
 
 def _guess(folder: Path) -> tuple[str, str]:
     """(source, boxes) of a folder: label files make it frames; commas in them VisDrone rows."""
-    for path in _files(folder):
-        if path.suffix == ".txt" and path.name.lower() not in _NO_LABELS:
+    files = _files(folder)
+    stems = {path.stem for path in files if path.suffix.lower() in PICTURES}
+    for path in files:
+        if path.suffix.lower() == ".txt" and path.stem in stems:
             first = path.read_text(encoding="utf-8", errors="replace")[:200]
             if first.strip():
                 return "frames", "visdrone" if "," in first else "yolo"

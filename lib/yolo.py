@@ -39,16 +39,19 @@ def class_names(folder: str | os.PathLike) -> list[str]:
             continue
         text = _text(path)
         if path.suffix not in (".yaml", ".yml"):
-            return [line.strip() for line in text.strip().splitlines()]
+            names = [line.strip() for line in text.rstrip().splitlines()]  # a blank line is a number too
+            if not names:
+                raise InputError(path, "no name", "one class a line, from 0")
+            return names
         try:
             content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # the second: a date that is none
             mark = getattr(error, "problem_mark", None)
             raise InputError(path, "no YAML", "a list `names:`", mark.line + 1 if mark else None) from None
         names = content.get("names") if isinstance(content, dict) else None
-        if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        if isinstance(names, dict) and set(names) == set(range(len(names))):
             names = [names[k] for k in range(len(names))]
-        if not isinstance(names, list):
+        if not isinstance(names, list) or not names:
             raise InputError(path, "no list of names", "`names:` with one name a class, from 0")
         return [str(name) for name in names]
     raise InputError(folder, "no class names", "classes.txt or data.yaml there (or names given)")

@@ -130,6 +130,16 @@ def test_class_names_can_be_given(place, flight):
     with pytest.raises(InputError, match=r"a\.txt:1: found class '1'"):
         data.cut_winter(run, "frames", str(flight), "yolo", ["car"])
     assert data.cut_winter(run, "simulated", "", "yolo", []) is None
+    with pytest.raises(InputError, match="winter_folder: found .*expected winter_source: crops or frames"):
+        data.cut_winter(run, "simulated", str(flight), "yolo", [])
+
+
+def test_winter_pictures_without_a_car_or_under_the_smallest_side(place, flight):
+    run = Run("mine", "object", 0, "01_data_preparation")
+    with pytest.raises(InputError, match=r"found no car \(left out: class a: 1, class b: 1\), expected pict"):
+        data.cut_winter(run, "frames", str(flight), "yolo", ["a", "b"])
+    with pytest.raises(InputError, match="found no car .*side under 5000 px"):
+        data.cut_winter(run, "frames", str(flight), "yolo", ["van", "car"], minimum_side=5000)
 
 
 def test_stores_that_are_not_there_name_their_command(place, flight, tmp_path):

@@ -88,12 +88,24 @@ def test_smaller_w_is_the_first_of_the_same_w_for_both_splits():
         assert (small.group == full.group).all()
 
 
-def test_too_few_cars_are_all_taken_and_said():
+def test_of_too_few_cars_half_are_left_to_train_with_and_it_is_said():
     division = divide(TABLE, n_winter=10**6)
-    taken = division.summary["n_winter"]["taken"]
-    assert taken == ((TABLE["label"] == CAR) & (division.group == 0)).sum() == len(division.winter)
+    taken, cars = division.summary["n_winter"]["taken"], (TABLE["label"] == CAR) & (division.group == 0)
+    assert taken == cars.sum() // 2 == len(division.winter)
     assert f"{taken} of 1000000 winter cars: no more were there" in division.summary["notes"]
-    assert len(division.summer) == 0 and any("summer cars" in note for note in division.summary["notes"])
+    assert len(division.summer) and any("summer cars" in note for note in division.summary["notes"])
+    assert (division.part[cars.to_numpy()] == 0).any()
+
+
+def test_valid_and_test_of_a_flight_are_cut_in_the_order_of_the_table():
+    """Of own crops in class folders too, whose names would sort by class."""
+    kinds = ("car", "bus")
+    frames = [f"{kind}/f{flight}/{k:02d}" for flight in range(5) for k in range(20) for kind in kinds]
+    labels = [CAR if name.startswith("car") else 0 for name in frames]
+    flights = [name.split("/")[1] for name in frames]
+    own = pd.DataFrame({"frame": frames, "sequence": flights, "label": labels})
+    held = divide(TABLE, winter_table=own).summary["held_out"]
+    assert all(held[f"winter_{part}_{what}"] for part in ("valid", "test") for what in ("cars", "noncars"))
 
 
 def test_seed_decides():

@@ -65,3 +65,8 @@ def test_distances_names_the_winter_of_the_held_out_cars():
     figure = figures.distances(values, values + 2, 4.0, "simulated winter")
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert "held-out cars (simulated winter)" in legend and not any("real" in text for text in legend)
+
+
+def test_a_sheet_of_no_image_is_white():
+    sheet = figures.tile(np.empty((0, 32, 32, 3), np.uint8), 16)
+    assert sheet.shape == (32, 16 * 34 - 2, 3) and (sheet == 255).all()

@@ -261,6 +261,80 @@ def test_folder_of_crops(tmp_path):
         find_crops(tmp_path / "tree")
 
 
+def test_class_folders_may_lie_below_those_of_a_layout_and_be_plural(tmp_path):
+    grey = np.full((9, 9, 3), 128, np.uint8)
+    for part, kind in (("train", "cars"), ("val", "cars"), ("train", "buses"), ("val", "people")):
+        save(tmp_path / part / kind / "f1_1.png", grey)
+    found = find_crops(tmp_path)
+    assert found.classes() == {"bus": 1, "car": 2, "pedestrian": 1} and found.flights() == {"f1": 4}
+
+
+def test_rows_of_class_folders_are_in_the_order_of_the_flight(tmp_path):
+    for kind in ("car", "bus"):
+        for k in range(2):
+            save(tmp_path / kind / "monday" / f"{k}.png", np.full((9, 9, 3), 128, np.uint8))
+    found = find_crops(tmp_path).table["frame"].tolist()
+    assert found == ["bus/monday/0", "car/monday/0", "bus/monday/1", "car/monday/1"]
+
+
+@pytest.mark.parametrize("names, flight", [
+    (("0001", "0002"), "flight"), (("crop (1)", "crop (2)"), "crop"), (("DJI-0001", "DJI-0002"), "DJI"),
+    (("f1_0001", "f1_0002"), "f1"),
+])  # fmt: skip
+def test_loose_pictures_are_of_one_flight(tmp_path, names, flight):
+    for name in names:
+        save(tmp_path / f"{name}.png", np.full((9, 9, 3), 128, np.uint8))
+    assert find_crops(tmp_path).flights() == {flight: 2}
+
+
+def test_pictures_are_cut_as_a_viewer_shows_them(tmp_path):
+    """A portrait that the camera kept lying, with the turn in its EXIF tag; the box drawn on what is seen."""
+    seen = np.full((200, 100, 3), 200, np.uint8)
+    seen[20:60, 20:80] = (220, 10, 10)
+    tag = Image.Exif()
+    tag[0x0112] = 6  # to be turned clockwise
+    lying = Image.fromarray(np.ascontiguousarray(np.rot90(seen)))
+    (tmp_path / "f").mkdir()
+    lying.save(tmp_path / "f" / "a_1.jpg", exif=tag, quality=95)
+    write(tmp_path / "f" / "a_1.txt", "0 0.5 0.2 0.6 0.2\n")
+    write(tmp_path / "f" / "classes.txt", "car\n")
+    store = open_winter("frames", tmp_path / "f", tmp_path / "store")
+    assert np.abs(store.images[0].reshape(-1, 3).mean(0) - (220, 10, 10)).max() < 6
+    (tmp_path / "f" / "a_1.txt").unlink()
+    crop = open_winter("crops", tmp_path / "f", tmp_path / "store").images[0].astype(int)
+    assert crop[8, 16, 0] - crop[8, 16, 1] > 100 > crop[26, 16, 0] - crop[26, 16, 1]  # the car is at the top
+
+
+def test_sixteen_bits_are_no_white(tmp_path):
+    grey = np.linspace(20000, 30000, 200)[None].repeat(100, 0).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "f1_1.png")
+    found = open_winter("crops", tmp_path, tmp_path / "store").images
+    assert 70 < found.min() < 90 and 105 < found.max() < 120
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "f1_2.tif")
+    with pytest.raises(InputError, match="f1_2.tif: found pixels of 32 bits"):
+        open_winter("crops", tmp_path, tmp_path / "store")
+
+
+def test_links_are_followed_and_broken_ones_told(tmp_path):
+    grey = np.full((9, 9, 3), 128, np.uint8)
+    save(tmp_path / "elsewhere" / "b_1.png", grey)
+    save(tmp_path / "own" / "f1" / "a_1.png", grey)
+    (tmp_path / "own" / "f2").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "own" / "f1" / "round").symlink_to(tmp_path / "own")  # back up: looked at once
+    assert find_crops(tmp_path / "own").flights() == {"f1": 1, "f2": 1}
+    (tmp_path / "own" / "f1" / "c_1.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    with pytest.raises(InputError, match=r"c_1\.jpg: found a link to nothing"):
+        find_crops(tmp_path / "own")
+
+
+def test_notes_of_a_data_set_are_no_labels(yolo):
+    for name in ("README.roboflow.txt", "predefined_classes.txt"):
+        write(yolo / name, "This data set was exported\n")
+    assert len(find_frames(yolo).table) == 4
+    (yolo / "labels" / "tuesday" / "a.txt").rename(yolo / "labels" / "tuesday" / "a.TXT")
+    assert len(find_frames(yolo).table) == 4 and find_frames(yolo).background == 1
+
+
 def test_crops_with_one_name_twice(tmp_path):
     for suffix in ("png", "jpg"):
         save(tmp_path / f"a.{suffix}", np.zeros((9, 9, 3), np.uint8))
