@@ -2,8 +2,9 @@
 
 The repository's sources are copied into runs/<profile>/row/<run>-<arm>/, so nothing that was computed
 before is used; there the notebooks run for this one seed and arm (and the control, which the recall at an
-equal share needs), on as many threads as the committed run had. Then every measurement of the arm is compared with
-figures/<profile>/table2.csv, exactly on the same machine, within a tolerance elsewhere (`lib.verify`).
+equal share needs), on as many threads as the committed run had. Then every measurement of the arm is
+compared with figures/<profile>/table2.csv, exactly on the same machine, within a tolerance elsewhere
+(`lib.verify`).
 """
 
 from __future__ import annotations
