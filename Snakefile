@@ -16,6 +16,8 @@ from lib.runs import InputError
 try:
     for name in set(config) - {"profile", "seeds", "splits"}:
         raise InputError("--config", repr(name), "profile, seeds or splits")
+    if workflow.cores < 1:  # Snakemake would wait for them for ever
+        raise InputError("JOBS", repr(str(workflow.cores)), "all or a number from 1")
     PROFILE = str(config.get("profile", "embedded") or "")
     RUNS = stages.plan(PROFILE, config.get("seeds"), config.get("splits"))
     ALIKE = stages.alike(PROFILE, RUNS)
@@ -73,8 +75,7 @@ TARGETS = [
     path
     for run in RUNS
     for notebook in OUTPUTS
-    if notebook not in OPTIONAL and parse_run(run).repeats(notebook)
-    if notebook not in ONCE
+    if notebook not in OPTIONAL + ONCE and parse_run(run).repeats(notebook)
     for path in made(notebook, run)
 ]
 # What is made for the profile's first run alone, and what Table 2 does not wait for.

@@ -1,4 +1,4 @@
-"""The cars that a run's autoencoder learns from and is measured on, for the benchmarks of autoencoders."""
+"""What a run's autoencoder learns from and is measured on, and how: for the benchmarks of autoencoders."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib import data, runs
+from lib import data, runs, settings
+from lib.autoencoding import Objective
 from lib.division import Division
 from lib.settings import Run
 from lib.testsets import summer_cars, test_sets, winter_cars
+
+DEFAULTS = settings.values("embedded", "03_vae_transfer")  # of notebook 03: steps, batch_size, rate, ...
+OBJECTIVE = Objective.of(DEFAULTS)
 
 
 class Cars(NamedTuple):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.vae_cars import read_cars
+from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, read_cars
 from lib import quality, runs
 from lib.acceleration import choose_path
 from lib.autoencoding import Objective, elbo, train_vae
@@ -85,5 +85,5 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     place = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "vae_heads")
-    result = compare(place, options.steps, 32, 2e-3, Objective(beta=0.02, detail=1.0))
+    result = compare(place, options.steps, DEFAULTS["batch_size"], DEFAULTS["rate"], OBJECTIVE)
     runs.write_json(ROOT / "figures" / "benchmarks" / "vae_heads.json", result)

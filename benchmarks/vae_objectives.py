@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.vae_cars import Cars, read_cars
+from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, read_cars
 from lib import quality, runs, settings
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, elbo, train_vae
@@ -31,7 +31,7 @@ from lib.visdrone import CAR
 from lib.weights import load_classifier, transfer
 
 TARGET = ROOT / "figures" / "benchmarks" / "vae_objectives.json"
-BATCH, RATE, IMAGES = 32, 2e-3, 1000
+BATCH, RATE, IMAGES = DEFAULTS["batch_size"], DEFAULTS["rate"], 1000
 FRECHET = "classifier_feature_frechet_distance"
 MEASURES = (
     FRECHET, "classifier_feature_kernel_distance", "precision", "recall", "coverage", "sharpness_ratio",
@@ -46,16 +46,15 @@ class Variant(NamedTuple):
     length: int = 1
 
 
-DEFAULT = Objective(beta=0.02, detail=1.0)
 VARIANTS = {
-    "default": Variant(DEFAULT),
-    "squared error alone": Variant(DEFAULT._replace(detail=0.0)),
-    "a tenth of beta": Variant(DEFAULT._replace(beta=0.002)),
-    "calibrated variance": Variant(DEFAULT._replace(calibrated=True)),
-    "deep features": Variant(DEFAULT._replace(features=0.1)),
+    "default": Variant(OBJECTIVE),
+    "squared error alone": Variant(OBJECTIVE._replace(detail=0.0)),
+    "a tenth of beta": Variant(OBJECTIVE._replace(beta=0.002)),
+    "calibrated variance": Variant(OBJECTIVE._replace(calibrated=True)),
+    "deep features": Variant(OBJECTIVE._replace(features=0.1)),
     "deep features, a tenth of beta": Variant(Objective(beta=0.002, features=0.1)),
-    "twice the latent dimension": Variant(DEFAULT, latent_dim=2 * LATENT_DIM),
-    "four times as long": Variant(DEFAULT, length=4),
+    "twice the latent dimension": Variant(OBJECTIVE, latent_dim=2 * LATENT_DIM),
+    "four times as long": Variant(OBJECTIVE, length=4),
 }
 
 
@@ -97,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 2 and one line where a run is missing or a variant has no such name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
-    parser.add_argument("--steps", type=int, default=300, help="optimiser steps; 300 as in notebook 03")
+    parser.add_argument("--steps", type=int, default=DEFAULTS["steps"], help="default: notebook 03's")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     options = parser.parse_args(arguments)
     try:

@@ -9,8 +9,9 @@ variance of a Gaussian decoder, so a small beta is a sharp decoder.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,11 @@ class Objective(NamedTuple):
     features: float = 0.0
     warm: float = 0.1
     calibrated: bool = False
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Objective:
+        """The objective that parameters of notebook 03 ask for; the rest of them is ignored."""
+        return cls(**{name: parameters[name] for name in ("beta", "detail", "features", "calibrated")})
 
 
 def divergence(mu: Tensor, log_variance: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import bdtr, stdtr
 
 from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, Answers
-from lib.intervals import NO_SPREAD, over_seeds, ratio_over_seeds
+from lib.intervals import ROUNDING, over_seeds, ratio_over_seeds
 from lib.runs import InputError
 
 PAIRED = (  # columns of `against`
@@ -60,7 +60,7 @@ def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
     gains = np.asarray(gains, float)
     mean, sd, low, high = over_seeds(gains)
     if np.isnan(low):
-        none = len(gains) > 1 and abs(mean) <= NO_SPREAD
+        none = len(gains) > 1 and abs(mean) <= ROUNDING
         return {"gain": mean, "low": None, "high": None, "p": 1.0 if none else None, "pairs": len(gains)}
     p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / (sd / np.sqrt(len(gains)))))
     return {"gain": mean, "low": low, "high": high, "p": p, "pairs": len(gains)}

@@ -26,7 +26,7 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 
 from lib.crop_store import CropStore, open_store_unlocked
-from lib.runs import InputError, atomic_path, progress, write_json, write_table
+from lib.runs import InputError, atomic_path, files_below, progress, write_json, write_table
 from lib.visdrone import SETS, Objects
 
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # endings of picture files
@@ -57,20 +57,18 @@ def load_frame(path: str | os.PathLike, upright: bool = False) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            if image.mode in ("I", "F"):
-                raise InputError(path, "pixels of 32 bits", "a picture with 8 or 16 bits a channel")
             if upright:
                 image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I;16"):  # a plain conversion would cut at 255: white
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return image if image.mode == "RGB" else image.convert("RGB")
-    except InputError:
-        raise
+            if image.mode not in ("I", "F"):
+                return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:
         raise InputError(path, "no such file", "a frame") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(path), "").strip(" '") or type(error).__name__
         raise InputError(path, f"a corrupt image ({reason})", "a complete JPEG or PNG") from None
+    raise InputError(path, "pixels of 32 bits", "a picture with 8 or 16 bits a channel")
 
 
 def read_frame(path: str | os.PathLike) -> np.ndarray:
@@ -83,41 +81,9 @@ def read_upright(path: str | os.PathLike) -> np.ndarray:
     return np.asarray(load_frame(path, upright=True))
 
 
-def files_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
-    """Path relative to the folder -> file, in the order of their paths; links to folders are followed.
-
-    Hidden ones are no data: macOS puts a `._x.jpg` beside the x.jpg that it copies. InputError: no such
-    folder (`what` says what it should be), a folder that cannot be read, a broken link to a picture.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", what)
-
-    def unreadable(error: OSError) -> None:
-        raise InputError(error.filename or folder, error.strerror or str(error), "a folder that can be read")
-
-    found, seen = {}, set()
-    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:  # a link back up
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(place) / name
-            if name.startswith("."):
-                continue
-            if path.is_file():
-                found[path.relative_to(folder)] = path
-            elif path.suffix.lower() in PICTURES:
-                raise InputError(path, "a link to nothing", "a picture")
-    return {below: found[below] for below in sorted(found, key=Path.as_posix)}
-
-
 def pictures_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
-    """The pictures of `files_below`; InputError as there, and for no picture."""
-    found = files_below(folder, what)
+    """The pictures of `runs.files_below`; InputError as there, and for no picture."""
+    found = files_below(folder, what, PICTURES)
     pictures = {below: path for below, path in found.items() if path.suffix.lower() in PICTURES}
     if not pictures:
         raise InputError(folder, "no images", f"files that end in {', '.join(PICTURES)}")

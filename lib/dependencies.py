@@ -97,13 +97,13 @@ def _listing(folder: Path, parts: Iterable[str] = ("",)) -> str:
     if folder.is_file():
         return _digest(f"{folder.name} {folder.stat().st_size}")
     found = []
-    for path in sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file()):
-        name = path.relative_to(folder)
-        if path.suffix == ".part" or any(word.startswith(".") for word in name.parts):
-            continue
-        text = _digest(path.read_bytes().hex()) if path.suffix in LABELS else ""
-        found.append(f"{name.as_posix()} {path.stat().st_size} {text}")
-    return _digest(*found)
+    for part in parts:
+        there = runs.files_below(folder / part, "a folder of data") if (folder / part).is_dir() else {}
+        for name, path in there.items():
+            if path.suffix != ".part":
+                text = _digest(path.read_bytes().hex()) if path.suffix.lower() in LABELS else ""
+                found.append(f"{(Path(part) / name).as_posix()} {path.stat().st_size} {text}")
+    return _digest(*sorted(found))
 
 
 def data_hashes(parameters: dict[str, Any]) -> dict[str, str]:

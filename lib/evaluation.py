@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lib.arms import ARMS
-from lib.intervals import DRAWS, Measure, bootstrap_at_share, over_seeds, ratio_over_seeds, share
+from lib.intervals import DRAWS, ROUNDING, Measure, bootstrap_at_share, over_seeds, ratio_over_seeds, share
 from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
 from lib.intervals import wilson as wilson
 from lib.runs import InputError
@@ -290,9 +290,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
     Columns: mean, sd (NaN for one seed), n_seeds, low, high (Student's t over seeds, cut to
     [0, 1]; one seed, or seeds without any spread: the widest interval within a seed);
-    difference_* : paired by seed with
-    `continued` (mean, low, high, number of pairs); change_* : the same with `none`;
-    closed_gap_* (winter_car_recall only): the part of the distance from the control's recall
+    difference_* : paired by seed with `continued` (mean, low, high, number of pairs); change_* : the same
+    with `none`; closed_gap_* (winter_car_recall only): the part of the distance from the control's recall
     to 1 that the arm closes. Arms measured at several sample counts never share a row.
     """
     check_table2(table)
@@ -357,7 +356,7 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
             every = [item[name] for item in row.get(metric, [])]
             moved = None if not every or None in every else max(every, key=lambda x: x * np.sign(limit))
             # a hair of slack: 0.12 - 0.10 is 0.01999... or 0.02000...1 by rounding alone
-            kept = None if moved is None else bool(moved * np.sign(limit) <= abs(limit) + 1e-9)
+            kept = None if moved is None else bool(moved * np.sign(limit) <= abs(limit) + ROUNDING)
             guards[metric] = {"moved": moved, "limit": limit, "kept": kept}
         low, moved = gain.get(f"{name}_low"), gain.get(name)
         known = moved is not None and all(guard["kept"] is not None for guard in guards.values())
@@ -366,6 +365,6 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
             "against": against, "pairs": gain.get(f"{name}_pairs", 0), "gain": moved,
             "gain_low": low, "gain_high": gain.get(f"{name}_high"), "clear": None if low is None else low > 0,
             "guards": guards, "closed_gap": gain.get("closed_gap"),
-            "better": moved > 1e-9 and all(guard["kept"] for guard in guards.values()) if known else None,
+            "better": moved > ROUNDING and all(guard["kept"] for guard in guards.values()) if known else None,
         })  # fmt: skip
     return entries

@@ -11,7 +11,7 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes two seconds to imp
 LEVEL = 0.95  # of every interval
 DRAWS = 2000  # bootstrap draws
 FEWEST_SEQUENCES = 10  # with fewer, resampled sequences give too narrow intervals: Student's over them
-NO_SPREAD = 1e-9  # numbers that differ by less are equal but for rounding
+ROUNDING = 1e-9  # numbers that differ by less are equal but for rounding
 
 
 class Measure(NamedTuple):
@@ -84,7 +84,7 @@ def bootstrap_at_share(above, others, part: float, sequences=None, other_sequenc
     own = counts[:, index[: len(above)][up]][:, ::-1].cumsum(1)[:, ::-1]  # (draws, n): from each one upwards
     drawn = (beyond[:, -1] > 0) & (own[:, 0] > 0)
     beyond, own = beyond[drawn], own[drawn]
-    place = (beyond <= part * beyond[:, -1:] + NO_SPREAD).sum(1)
+    place = (beyond <= part * beyond[:, -1:] + ROUNDING).sum(1)
     threshold = np.append(others[down], -np.inf)[place]
     first = np.searchsorted(above[up], threshold, side="right")
     hits = np.append(own, np.zeros((len(own), 1), own.dtype), axis=1)[np.arange(len(own)), first]
@@ -127,7 +127,7 @@ def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float
     if len(values) < 2:
         return mean, math.nan, math.nan, math.nan
     sd = float(values.std(ddof=1))
-    if sd <= NO_SPREAD:
+    if sd <= ROUNDING:
         return mean, 0.0, math.nan, math.nan
     half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / math.sqrt(len(values))
     return mean, sd, mean - half, mean + half

@@ -10,6 +10,7 @@ back to notebooks/, cleaned, so that publishing twice changes nothing.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import sys
@@ -32,7 +33,8 @@ MORE_TABLES = (  # published where a run has them
     "leak.csv", "paired.csv", "closed_distance.csv", "validation.csv", "baselines_validation.csv",
     "mcnemar.json",
 )  # fmt: skip
-LOOP_FIGURES = ("weak_classes.png", "ensemble_search.png", "images_ensemble.png")  # of notebook 08
+LOOP = "weak_classes.json"  # of notebook 08
+LOOP_FIGURES = ("weak_classes.png", "ensemble_search.png", "images_ensemble.png")
 LARGEST_NOTEBOOK = 1_500_000  # bytes; more, and a code host does not show it
 OURS = {
     ".json",
@@ -71,9 +73,11 @@ def published_files(profile: str) -> dict[str, Path]:
         place = folder_of(profile) / "metrics" / run if run in kept else folder / run / "metrics"
         for path in sorted(place.glob("*.json")):
             files[f"metrics/{run}/{path.name}"] = path
-    loops = sorted(folder.glob("*/metrics/weak_classes.json"))  # of runs that may have nothing else
-    for path in loops or sorted(folder_of(profile).glob("metrics/*/weak_classes.json")):
-        files[f"metrics/{path.parts[-3] if loops else path.parts[-2]}/{path.name}"] = path
+    committed = folder_of(profile)
+    # a run may have nothing else
+    loops = {path.parts[-3]: path for path in sorted(folder.glob(f"*/metrics/{LOOP}"))}
+    kept_loops = {path.parts[-2]: path for path in sorted(committed.glob(f"metrics/*/{LOOP}"))}
+    files |= {f"metrics/{run}/{LOOP}": path for run, path in (loops or kept_loops).items()}
     _check_order(folder, [run for run in found["runs"] if run not in kept], command)
     for part in (first, "summary"):
         for path in sorted((folder / part / "figures").glob("*.png")):
@@ -83,7 +87,7 @@ def published_files(profile: str) -> dict[str, Path]:
                 raise InputError(path, "a second figure of this name", "one name for each figure")
             files[path.name] = path
     if not loops:  # the loop was not run here: what is committed of it stays
-        there = [folder_of(profile) / name for name in LOOP_FIGURES]
+        there = [committed / name for name in LOOP_FIGURES]
         files |= {path.name: path for path in there if path.exists() and path.name not in files}
     return files
 
@@ -92,7 +96,8 @@ def _check_order(folder: Path, run_names: list[str], command: str) -> None:
     """InputError where a run was trained again after the tables were made: its metrics are not of them."""
     tables = folder / "summary/notebooks/06_evaluation.ipynb"
     books = [folder / run / "notebooks" / f"{name}.ipynb" for run in run_names for name in TRAINING]
-    newer = [path for path in books if path.exists() and path.stat().st_mtime > tables.stat().st_mtime]
+    made = tables.stat().st_mtime if tables.exists() else math.inf  # by hand: nothing to compare
+    newer = [path for path in books if path.exists() and path.stat().st_mtime > made]
     if newer:
         raise InputError(tables, f"tables older than {newer[0].relative_to(folder).as_posix()}", command)
 

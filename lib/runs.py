@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,39 @@ def _write_error(path: Path, temporary: Path, error: BaseException) -> WriteErro
             if shutil.disk_usage(path.parent).free < _FULL:
                 error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return WriteError(path, error) if isinstance(error, OSError) else None
+
+
+def files_below(folder: str | os.PathLike, what: str, needed: Sequence[str] = ()) -> dict[Path, Path]:
+    """Path relative to the folder -> file, in the order of their paths; links to folders are followed.
+
+    Hidden ones are no data: macOS puts a `._x.jpg` beside the x.jpg that it copies. InputError: no such
+    folder (`what` says what it should be), a folder that cannot be read, a broken link that ends in one of
+    `needed`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", what)
+
+    def unreadable(error: OSError) -> None:
+        raise InputError(error.filename or folder, error.strerror or str(error), "a folder that can be read")
+
+    found, seen = {}, set()
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place) / name
+            if name.startswith("."):
+                continue
+            if path.is_file():
+                found[path.relative_to(folder)] = path
+            elif path.suffix.lower() in needed:
+                raise InputError(path, "a link to nothing", "a file that is there")
+    return {below: found[below] for below in sorted(found, key=Path.as_posix)}
 
 
 @contextlib.contextmanager

@@ -119,13 +119,19 @@ def profile_names() -> list[str]:
     return ["embedded", *sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())]
 
 
+def known_profile(profile: str) -> str:
+    """The profile itself; InputError for one that `profile_names` does not have."""
+    if profile not in profile_names():
+        raise InputError("PROFILE", repr(profile), f"one of {', '.join(profile_names())}")
+    return profile
+
+
 def check_profile(profile: str) -> dict[str, list[int]]:
     """Check every parameter file of a profile; return its runs, split -> seeds, without variants.
 
     Raises InputError for an unknown profile, file, parameter or a wrong type.
     """
-    if profile not in profile_names():
-        raise InputError("PROFILE", repr(profile), f"one of {', '.join(profile_names())}")
+    known_profile(profile)
     plan = dict(DEFAULT_RUNS)
     for path in sorted((ROOT / "params" / profile).glob("[!.]*")):
         if path.suffix != ".yaml" or path.stem not in [*notebook_names(), "profile"]:
@@ -312,14 +318,14 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
     cell is run again (a Run is there), later cells have assigned names of their own: then
     only what is declared counts.
     A number of VARIED that is not the profile's makes the run a variant with a folder of its own.
-    Raises InputError for an unknown parameter, a wrong type, an unknown split.
+    Raises InputError for an unknown parameter, a wrong type, an unknown profile or split.
     """
     known = declared(notebook)
     given = {k: v for k, v in names.items() if not k.startswith("_") and k not in _NOT_PARAMETERS}
     again = any(isinstance(value, Run) for value in names.values())
     given = {k: v for k, v in given.items() if (k in known if again else not isinstance(v, type(sys)))}
     check(given, known, f"notebooks/{notebook}.ipynb")
-    own = values(given["profile"], notebook)
+    own = values(known_profile(given["profile"]), notebook)
     numbers = {
         name: given[name]
         for name, (_, first) in VARIED.items()

@@ -71,13 +71,18 @@ def plan(profile: str, seeds: Any = None, splits: Any = None) -> list[str]:
     return [str(name) for name in base + more]
 
 
+def _given(profile: str, notebook: str) -> tuple[Path | None, dict[str, Any], dict[str, int]]:
+    """A profile's parameter file of a notebook, what it gives, and the line of each."""
+    file = settings.parameter_file(profile, notebook)
+    return (file, *settings.read_parameters(file)) if file else (None, {}, {})
+
+
 def arms(profile: str, run: RunName | None = None) -> list[str]:
     """The arms that a profile retrains, or one of its runs; InputError for a list that `check_arms` or the
     starts of notebook 03 do not allow.
     """
     notebook = "05_retraining"
-    file = settings.parameter_file(profile, notebook)
-    given, lines = settings.read_parameters(file) if file else ({}, {})
+    file, given, lines = _given(profile, notebook)
     where, line = (file, lines.get("arms")) if "arms" in given else (f"notebooks/{notebook}.ipynb", None)
     asked, numbers = settings.values(profile, notebook, run)["arms"], run.numbers() if run else {}
     own = bool(run) and "arms" in settings.overrides(profile, notebook, run)
@@ -105,8 +110,7 @@ def able(profile: str, notebook: str, run_name: str) -> bool:
     trained = arms(profile, parse_run(run_name))
     if arm is None or arm in trained:
         return True
-    file = settings.parameter_file(profile, notebook)
-    given, lines = settings.read_parameters(file) if file else ({}, {})
+    file, given, lines = _given(profile, notebook)
     if "arm" in given:
         expected = f"one that the profile trains: {', '.join(trained)}"
         raise InputError(file, f"arm {arm!r}", expected, lines["arm"])
@@ -116,8 +120,7 @@ def able(profile: str, notebook: str, run_name: str) -> bool:
 def starts(profile: str, run: RunName | None = None) -> list[str]:
     """The starts of the autoencoders of a profile, or of one of its runs; InputError as `check_starts`."""
     notebook = "03_vae_transfer"
-    file = settings.parameter_file(profile, notebook)
-    given, lines = settings.read_parameters(file) if file else ({}, {})
+    file, given, lines = _given(profile, notebook)
     chosen = settings.values(profile, notebook, run and run.maker(notebook))["starts"]
     where = file if "starts" in given else f"notebooks/{notebook}.ipynb"
     return check_starts(chosen, where, lines.get("starts"))
@@ -327,8 +330,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
     try:
-        if profile not in settings.profile_names():
-            raise InputError("PROFILE", repr(profile), f"one of {', '.join(settings.profile_names())}")
+        settings.known_profile(profile)
         if not is_summary(notebook) and not parse_run(run_names[0]).repeats(notebook):
             own = parse_run(run_names[0]).maker(notebook)  # its files are not this variant's to write
             raise InputError("run", f"{run_names[0]} for notebook {notebook}", str(own))

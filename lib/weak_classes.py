@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.intervals import wilson
+from lib.intervals import ROUNDING, wilson
 from lib.runs import InputError
 from lib.visdrone import CLASSES
 
@@ -58,7 +58,8 @@ def weak_classes(measured: Mapping[str, Mapping[str, Mapping]], rule: Rule) -> l
         source, target = (measured[domain].get(name) for domain in DOMAINS)
         if source and target and min(source["n"], target["n"]) >= rule.fewest:
             gaps[name] = source["recall"] - target["recall"]
-    return sorted((name for name, gap in gaps.items() if gap > rule.gap + 1e-9), key=lambda name: -gaps[name])
+    weak = [name for name, gap in gaps.items() if gap > rule.gap + ROUNDING]
+    return sorted(weak, key=lambda name: -gaps[name])
 
 
 def judge(before: Mapping, after: Mapping, weak: Sequence[str], rule: Rule) -> dict:
@@ -76,9 +77,9 @@ def judge(before: Mapping, after: Mapping, weak: Sequence[str], rule: Rule) -> d
     for domain in DOMAINS:
         for name, old in before[domain].items():
             change, allowed = change_of(domain, name), max(rule.tolerance, 1 / old["n"])
-            if old["n"] >= rule.fewest and -change > allowed + 1e-9:
+            if old["n"] >= rule.fewest and -change > allowed + ROUNDING:
                 losses.append({"domain": domain, "class": name, "change": change, "allowed": allowed})
-    return {"accepted": gain > 1e-9 and not losses, "gain": gain, "losses": losses}
+    return {"accepted": gain > ROUNDING and not losses, "gain": gain, "losses": losses}
 
 
 def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str], dose: int) -> Part:

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from lib.crop_store import CropStore, open_store
-from lib.crops import PICTURES, SIZE, cut_boxes, files_below
-from lib.runs import InputError, progress
+from lib.crops import PICTURES, SIZE, cut_boxes
+from lib.runs import InputError, files_below, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo
 
@@ -98,8 +98,8 @@ class WinterObjects:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files below, sorted by name (`files_below`)."""
-    return list(files_below(folder, "a folder of winter pictures").values())
+    """All files below, in the order of their paths (`files_below`)."""
+    return list(files_below(folder, "a folder of winter pictures", PICTURES).values())
 
 
 def _pictures(folder: Path, files: list[Path]) -> dict[str, Path]:
@@ -127,11 +127,10 @@ def _flight(name: str, skip: int | None = None) -> str:
     return re.match(r"\D*", stem)[0].strip(" -.(") or "flight"
 
 
-def _class_folder(name: str, mapping: Mapping[str, str]) -> int | None:
-    """Which of a picture's folders is that of its class: the first but for those of a layout (train)."""
+def _top_folder(name: str) -> int | None:
+    """Which of a picture's folders is the first but for those of a layout (train, val); None without any."""
     *folders, _ = name.split("/")
-    first = next((k for k, part in enumerate(folders) if part.lower() not in _NO_FLIGHT), None)
-    return first if first is not None and _our_label(folders[first], mapping) is not None else None
+    return next((k for k, part in enumerate(folders) if part.lower() not in _NO_FLIGHT), None)
 
 
 def _our_label(name: str, mapping: Mapping[str, str]) -> int | None:
@@ -165,21 +164,20 @@ def find_crops(folder: str | os.PathLike, mapping: Mapping[str, str] | None = No
     """
     folder, mapping = Path(folder), _checked(mapping)
     paths = _pictures(folder, _files(folder))
-    places = {name: _class_folder(name, mapping) for name in paths}
-    by_class = any(place is not None for place in places.values())
+    places = {name: _top_folder(name) for name in paths}
+    tops = {name: name.split("/")[place] for name, place in places.items() if place is not None}
+    labels = {name: _our_label(top, mapping) for name, top in tops.items()}
+    by_class = any(label is not None for label in labels.values())
     rows = []
     for name, path in progress(paths.items(), total=len(paths), desc="winter crops"):
-        label, place = CAR, places[name]
-        if by_class:
-            folders = name.split("/")[:-1]
-            if place is None:
-                strange = next((part for part in folders if part.lower() not in _NO_FLIGHT), None)
-                found = f"the folder {strange!r}" if strange else "a picture"
-                expected = "only folders named " + ", ".join(CLASSES)
-                raise InputError(path, f"{found} beside class folders", expected)
-            label = _our_label(folders[place], mapping)
+        label = labels.get(name) if by_class else CAR
+        if label is None:
+            found = f"the folder {tops[name]!r}" if name in tops else "a picture"
+            expected = "only folders named " + ", ".join(CLASSES)
+            raise InputError(path, f"{found} beside class folders", expected)
+        flight = _flight(name, places[name] if by_class else None)
         width, height = image_size(path, upright=True)
-        rows.append(("winter", name, _flight(name, place), 1, 0, 0, width, height, label))
+        rows.append(("winter", name, flight, 1, 0, 0, width, height, label))
     if by_class:  # else a flight's buses, say, would all come before its cars, and be divided so
         rows.sort(key=lambda row: (row[2], row[1].split("/")[places[row[1]] + 1 :], row[1]))
     return WinterObjects(folder, "crops", _table(rows), paths)

@@ -236,6 +236,7 @@ def test_checkpoint_of_another_schedule_is_ignored(run, images, tmp_path, monkey
     interrupt(run, images, checkpoint, monkeypatch, steps=9)
     fresh, after = run(images, 8), run(images, 8, checkpoint)
     assert same(fresh[0], after[0]) and fresh[1] == after[1]
+    assert torch.load(checkpoint, weights_only=True)["step"] == 8  # its own in the other's place
 
 
 def test_checkpoint_of_other_images_is_ignored(run, images, tmp_path, monkeypatch):
@@ -244,6 +245,7 @@ def test_checkpoint_of_other_images_is_ignored(run, images, tmp_path, monkeypatc
     others = (255 - images[0], images[1])
     fresh, after = run(others), run(others, checkpoint=checkpoint)
     assert same(fresh[0], after[0]) and fresh[1] == after[1]
+    assert torch.load(checkpoint, weights_only=True)["step"] == 8
 
 
 def test_identity_of_a_training_holds_all_that_it_depends_on(images):
@@ -264,6 +266,7 @@ def test_writing_checkpoints_changes_nothing(run, images, tmp_path, monkeypatch)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
     checked = run(images, checkpoint=tmp_path / "net.pt")
     assert same(without[0], checked[0]) and without[1] == checked[1]
+    assert list(tmp_path.iterdir()) == [tmp_path / "net.pt"]  # the last state, and no half-written one
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])
