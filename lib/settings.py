@@ -318,14 +318,15 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
     cell is run again (a Run is there), later cells have assigned names of their own: then
     only what is declared counts.
     A number of VARIED that is not the profile's makes the run a variant with a folder of its own.
-    Raises InputError for an unknown parameter, a wrong type, an unknown profile or split.
+    Raises InputError for an unknown parameter, a wrong type or an unknown split; a profile without files has
+    the defaults under a name of its own (as the tests of the notebooks use it).
     """
     known = declared(notebook)
     given = {k: v for k, v in names.items() if not k.startswith("_") and k not in _NOT_PARAMETERS}
     again = any(isinstance(value, Run) for value in names.values())
     given = {k: v for k, v in given.items() if (k in known if again else not isinstance(v, type(sys)))}
     check(given, known, f"notebooks/{notebook}.ipynb")
-    own = values(known_profile(given["profile"]), notebook)
+    own = values(given["profile"], notebook)
     numbers = {
         name: given[name]
         for name, (_, first) in VARIED.items()
