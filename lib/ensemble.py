@@ -6,7 +6,7 @@ search: the one whose held-out evidence lower bound is the best.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ import torch
 from lib.acceleration import ComputePath
 from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
-from lib.generation import generate
+from lib.generation import best, generate
+from lib.image_quality import KEPT_SHARE
 from lib.models import VAE, Classifier, build_vae
 from lib.retraining import repeated
 from lib.runs import InputError
@@ -110,10 +111,10 @@ def train_ensemble(
             what = f"{title}, {size} dimensions"
             _, found = _trained(classifier, mixed, held, recipe, size, recipe.search_steps, path, what)
             search.append({"latent_dim": size} | found)
-        best = max(search, key=lambda row: row["elbo"])["latent_dim"]  # of equals the smallest
-        vae, found = _trained(classifier, mixed, held, recipe, best, recipe.schedule.steps, path, title)
+        chosen = max(search, key=lambda row: row["elbo"])["latent_dim"]  # of equals the smallest
+        vae, found = _trained(classifier, mixed, held, recipe, chosen, recipe.schedule.steps, path, title)
         of = target[1][np.isin(target[1], labels)]
-        members.append(Member(group, vae, best, search, found, own, of))
+        members.append(Member(group, vae, chosen, search, found, own, of))
     return members
 
 
@@ -123,12 +124,15 @@ def draw(
     path: ComputePath,
     *,
     proportions: Mapping[str, float] | None = None,
+    score: Callable[[np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
     **how,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`count` new images of an ensemble, uint8 (count, 32, 32, 3), and their labels int (count,).
 
     proportions: class -> share, of every class of the ensemble, any positive numbers; equal without.
+    score: images -> quality of each, (n,), as notebook 04's `intactness`. With one, as many more are drawn
+    as KEPT_SHARE says, and the best of each class are kept.
     `how`: latent, spread, residual, as `generation.generate`. Each image is drawn around a target image of
     its own class, so its label is known. Raises InputError for other proportions.
     """
@@ -146,8 +150,11 @@ def draw(
             continue
         if not len(around):
             raise InputError(f"target images of {name}", "none", "at least one to draw around")
-        images.append(generate(member.vae, around, int(counts[place]), path, seed=seed + place, **how))
-        labels.append(np.full(counts[place], CLASSES.index(name)))
+        asked = int(counts[place])
+        drawn = asked if score is None else round(asked / KEPT_SHARE)
+        made = generate(member.vae, around, drawn, path, seed=seed + place, **how)
+        images.append(made if score is None else best(made, score(made), asked))
+        labels.append(np.full(asked, CLASSES.index(name)))
     if not images:
         return np.empty((0, 32, 32, 3), np.uint8), np.empty(0, int)
     return np.concatenate(images), np.concatenate(labels)

@@ -1,10 +1,11 @@
-"""Refresh what is committed from a run: `python -m lib.publish PROFILE` (make publish).
+"""Refresh what is committed from a run: `python -m lib.publish PROFILE [--loop]` (make publish).
 
 figures/<profile>/ gets the summary's tables and figures, the metrics of every run and the
 figures of the first one. A figure that shows imagery has a name that starts with
 `images_` and is published only for drawn scenes in the embedded profile: pictures of a
 real data set never leave runs/. The embedded profile also writes its executed notebooks
-back to notebooks/, cleaned, so that publishing twice changes nothing.
+back to notebooks/, cleaned, so that publishing twice changes nothing. `--loop`: only what the automatic loop
+(notebook 08) left, which needs no table; runs that are not here keep what is committed of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import nbformat
 from lib import claims, runs, settings
 from lib.evaluation import SIMULATED
 from lib.provenance import need, profile_folder
-from lib.published import TRAINING, folder_of
+from lib.published import TRAINING, folder_of, ordered
 from lib.run_names import OPTIONAL
 from lib.runs import InputError
 
@@ -63,8 +65,7 @@ def published_files(profile: str) -> dict[str, Path]:
     found = need(profile, "summary/evaluation.json")
     kept = set(found.get("published", ()))  # whose files are not here: what is committed of them stays
     first = next(run for run in found["runs"] if run not in kept)
-    data = need(profile, f"{first}/metrics/data.json")
-    drawn = profile == EMBEDDED and data["source"] == "scenes" and data["winter"] == SIMULATED
+    drawn = _drawn(profile, first)
     folder = profile_folder(profile)
     command = f"make reproduce PROFILE={profile}"
     files = {name: runs.require(folder / "summary" / name, command) for name in TABLES}
@@ -73,11 +74,6 @@ def published_files(profile: str) -> dict[str, Path]:
         place = folder_of(profile) / "metrics" / run if run in kept else folder / run / "metrics"
         for path in sorted(place.glob("*.json")):
             files[f"metrics/{run}/{path.name}"] = path
-    committed = folder_of(profile)
-    # a run may have nothing else
-    loops = {path.parts[-3]: path for path in sorted(folder.glob(f"*/metrics/{LOOP}"))}
-    kept_loops = {path.parts[-2]: path for path in sorted(committed.glob(f"metrics/*/{LOOP}"))}
-    files |= {f"metrics/{run}/{LOOP}": path for run, path in (loops or kept_loops).items()}
     _check_order(folder, [run for run in found["runs"] if run not in kept], command)
     for part in (first, "summary"):
         for path in sorted((folder / part / "figures").glob("*.png")):
@@ -86,10 +82,32 @@ def published_files(profile: str) -> dict[str, Path]:
             if path.name in files:
                 raise InputError(path, "a second figure of this name", "one name for each figure")
             files[path.name] = path
-    if not loops:  # the loop was not run here: what is committed of it stays
-        there = [committed / name for name in LOOP_FIGURES]
-        files |= {path.name: path for path in there if path.exists() and path.name not in files}
-    return files
+    return files | loop_files(profile)
+
+
+def _loops(profile: str) -> list[str]:
+    """The runs that are here with what notebook 08 left."""
+    return ordered(path.parts[-3] for path in profile_folder(profile).glob(f"*/metrics/{LOOP}"))
+
+
+def loop_files(profile: str) -> dict[str, Path]:
+    """What notebook 08 left, by name: each run's numbers, and the figures of the first run that is here.
+
+    What is committed of other runs stays.
+    """
+    folder, committed, here = profile_folder(profile), folder_of(profile), _loops(profile)
+    files = {f"metrics/{path.parent.name}/{LOOP}": path for path in committed.glob(f"metrics/*/{LOOP}")}
+    files |= {f"metrics/{run}/{LOOP}": folder / run / "metrics" / LOOP for run in here}
+    place = folder / here[0] / "figures" if here else committed
+    shown = not here or _drawn(profile, here[0])
+    names = [name for name in LOOP_FIGURES if shown or not name.startswith("images_")]
+    return files | {name: place / name for name in names if (place / name).exists()}
+
+
+def _drawn(profile: str, run: str) -> bool:
+    """Whether a run's figures with imagery may be published."""
+    data = need(profile, f"{run}/metrics/data.json")
+    return profile == EMBEDDED and data["source"] == "scenes" and data["winter"] == SIMULATED
 
 
 def _check_order(folder: Path, run_names: list[str], command: str) -> None:
@@ -102,18 +120,24 @@ def _check_order(folder: Path, run_names: list[str], command: str) -> None:
         raise InputError(tables, f"tables older than {newer[0].relative_to(folder).as_posix()}", command)
 
 
-def publish_files(files: dict[str, Path], target: Path) -> tuple[int, int]:
-    """Make `target` hold exactly these files (and others of kinds that are not ours); (written, deleted)."""
+def write_files(files: dict[str, Path], target: Path) -> int:
+    """Copy files to their names under `target`; how many were not there or were others."""
     for path in files.values():
         if path.suffix != ".png":
             check_paths(path.read_text(encoding="utf-8"), path)
-    written = deleted = 0
+    written = 0
     for name, path in files.items():
         content = path.read_bytes()
         if not (target / name).is_file() or (target / name).read_bytes() != content:
             with runs.atomic_path(target / name) as temporary:
                 temporary.write_bytes(content)
             written += 1
+    return written
+
+
+def publish_files(files: dict[str, Path], target: Path) -> tuple[int, int]:
+    """Make `target` hold exactly these files (and others of kinds that are not ours); (written, deleted)."""
+    written, deleted = write_files(files, target), 0
     for path in sorted(target.rglob("*")):
         name = path.relative_to(target).as_posix()
         if path.is_file() and path.suffix in OURS and name not in files and path.name != "README.md":
@@ -204,11 +228,10 @@ def clean_notebook(source: Path, executed: Path) -> str:
     return text
 
 
-def clean_notebooks(profile: str) -> dict[Path, str]:
-    """Each notebook of the repository -> its new text; an optional one that was not run stays as it is."""
-    first = need(profile, "summary/evaluation.json")["runs"][0]
+def clean_notebooks(profile: str, first: str, names: Iterable[str]) -> dict[Path, str]:
+    """Notebooks of the repository -> their new texts; an optional one that was not run stays as it is."""
     texts = {}
-    for name in settings.notebook_names():
+    for name in names:
         places = [profile_folder(profile) / run / "notebooks" / f"{name}.ipynb" for run in (first, "summary")]
         place = next((path for path in places if path.exists()), places[0])
         if name in OPTIONAL and not place.exists():
@@ -222,14 +245,23 @@ def clean_notebooks(profile: str) -> dict[Path, str]:
 
 def main(arguments: list[str]) -> int:
     """Check everything, then write; 0, or 2 with one line (bad input: nothing written; a disk's error)."""
-    if len(arguments) != 1:
-        print("usage: python -m lib.publish PROFILE", file=sys.stderr)
+    if not arguments or arguments[1:] not in ([], ["--loop"]):
+        print("usage: python -m lib.publish PROFILE [--loop]", file=sys.stderr)
         return 2
-    profile = arguments[0]
+    profile, loop = arguments[0], len(arguments) > 1
     try:
-        files = published_files(profile)
-        texts = clean_notebooks(profile) if profile == EMBEDDED else {}
-        written, deleted = publish_files(files, folder_of(profile))
+        settings.known_profile(profile)
+        if loop:
+            command = f"make improve PROFILE={profile}"
+            missing = profile_folder(profile) / "seed0/metrics" / LOOP
+            found = _loops(profile) or [runs.require(missing, command)]
+            files, write = loop_files(profile), lambda *given: (write_files(*given), 0)
+        else:
+            found = need(profile, "summary/evaluation.json")["runs"]
+            files, write = published_files(profile), publish_files
+        names = OPTIONAL if loop else settings.notebook_names()
+        texts = clean_notebooks(profile, found[0], names) if profile == EMBEDDED else {}
+        written, deleted = write(files, folder_of(profile))
         renewed = 0
         for path, text in texts.items():
             if path.read_text(encoding="utf-8") != text:

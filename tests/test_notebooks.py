@@ -24,6 +24,7 @@ SMALL = {  # on top of the tiny profile: nbval compares only what does not depen
     "05_retraining": NEW_CARS | {"steps": 3},
     "07_panorama_anomalies": {"drawn_frames": [2, 2], "drawn_vehicles": 12},
     "08_weak_classes": {
+        "critic_examples": 50,
         "groups": [["car"]], "per_class": 12, "latent_dims": [4, 8], "search_steps": 2, "steps": 3,
         "doses": [8], "fewest": 1, "gap": 0.001,
     },

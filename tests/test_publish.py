@@ -67,6 +67,39 @@ def test_imagery_is_published_only_of_drawn_scenes(make_run, repository, profile
         assert contents(repository / "notebooks") == before
 
 
+def test_the_loop_alone_is_published_beside_other_runs(finished, repository, capsys):
+    assert publish.main(["embedded"]) == 0
+    place = repository / "figures/embedded"
+    before = contents(place)
+    runs.write_json(place / "metrics/seed7/weak_classes.json", {"seed": 7})  # of another machine
+    for run in ("seed1", "seed3"):
+        runs.write_json(finished / run / "metrics/weak_classes.json", {"seed": run})
+        for name in ("weak_classes.png", "images_ensemble.png", "classes.png"):
+            runs.write_text(finished / run / "figures" / name, run)
+    runs.write_json(finished / "seed1/metrics/data.json", {"source": "scenes", "winter": "simulated winter"})
+    assert publish.main(["embedded", "--loop"]) == 0
+    new = {f"metrics/{run}/weak_classes.json" for run in ("seed1", "seed3", "seed7")}
+    found = contents(place)
+    assert found.keys() - before.keys() == new | {"weak_classes.png", "images_ensemble.png"}
+    assert {name: found[name] for name in before} == before and found["weak_classes.png"] == b"seed1"
+    assert runs.read_json(place / "metrics/seed7/weak_classes.json") == {"seed": 7}
+    assert publish.main(["embedded"]) == 0 and new <= contents(place).keys()  # with the tables they stay
+    runs.write_json(finished / "seed1/metrics/data.json", {"source": "visdrone", "winter": "winter pictures"})
+    assert "images_ensemble.png" not in publish.loop_files("embedded")
+
+
+@pytest.mark.parametrize("words, message", [
+    (["embedded", "--loop"], "weak_classes.json: found no .*make improve PROFILE=embedded"),
+    (["embeded"], "PROFILE: found 'embeded', expected one of embedded"),
+    (["embedded", "--all"], "usage: "), ([], "usage: "),
+])  # fmt: skip
+def test_nothing_to_publish_is_one_line(repository, capsys, words, message):
+    assert publish.main(words) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.count("\n") == 1
+    assert not (repository / "figures").exists()
+
+
 def test_an_absolute_path_is_not_published(finished, repository, capsys):
     path = finished / "seed0/metrics/data.json"
     runs.write_json(path, runs.read_json(path) | {"folder": "/some/where/else"})

@@ -222,6 +222,22 @@ def test_draws_in_stated_proportions(members):
     assert (nearest <= 1).all()
 
 
+def test_with_a_score_the_best_third_of_each_class_is_kept(members):
+    found, (*_, path) = members
+    how = {"latent": "posterior", "spread": 1.0, "residual": 0.0, "seed": 3}
+
+    def brightness(images):
+        return images.mean((1, 2, 3))
+
+    images, labels = ensemble.draw(found, 12, path, score=brightness, **how)
+    many, of = ensemble.draw(found, 36, path, **how)
+    assert np.bincount(labels, minlength=6).tolist() == [0, 4, 0, 0, 4, 4]
+    for label in (1, 4, 5):
+        wanted = np.sort(brightness(many[of == label]))[-4:]
+        assert np.array_equal(np.sort(brightness(images[labels == label])), wanted)
+    assert not np.array_equal(images, ensemble.draw(found, 12, path, **how)[0])
+
+
 @pytest.mark.parametrize("shares", [{"car": 1}, {"car": 0, "truck": 0, "pedestrian": 0},
                                     {"car": 1, "truck": -1, "pedestrian": 1}])  # fmt: skip
 def test_proportions_that_cannot_be(members, shares):
