@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, read_cars
+from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, earlier, open_run
 from lib import quality, runs, settings
-from lib.acceleration import ComputePath, choose_path
+from lib.acceleration import ComputePath
 from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import LATENT_DIM, VAE, build_vae
-from lib.run_names import parse_run
 from lib.settings import ROOT, Run
 from lib.training import embed, predict
 from lib.visdrone import CAR
@@ -100,15 +99,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     options = parser.parse_args(arguments)
     try:
-        run = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "vae_objectives")
-        cars, path = read_cars(run), choose_path()
-        judge = path.place(load_classifier(run.need("judge.safetensors"))[0])
+        run, cars, judge, path = open_run(options.run, "vae_objectives")
         about = {
             "run": f"{run.profile}/{run.name}", "steps": options.steps, "batch_size": BATCH, "rate": RATE,
             "images": IMAGES, "n_heldout": len(cars.heldout), "precision": path.precision,
         }  # fmt: skip
-        kept = runs.read_json(TARGET) if TARGET.exists() else {}
-        found = kept.get("variants", {}) if {key: kept.get(key) for key in about} == about else {}
+        found = earlier(TARGET, about, "variants")
         for name in options.only:
             variant = VARIANTS[name]
             vae = train(run, variant, cars, options.steps, path)

@@ -9,7 +9,7 @@ variance of a Gaussian decoder, so a small beta is a sharp decoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from lib.acceleration import ComputePath
 from lib.batches import Schedule, augment, draw_augmentation, generator, image_batch, on_device
 from lib.models import VAE
-from lib.training import EVALUATION_BATCH, fit
+from lib.training import EVALUATION_BATCH, EarlyStopping, fit
 
 
 class Objective(NamedTuple):
@@ -67,15 +67,19 @@ def train_vae(
     classifier: nn.Module | None = None,
     heldout: np.ndarray | None = None,
     measure_every: int = 0,
+    watch: Callable[[], Mapping[str, float]] | None = None,
     freeze_steps: int = 0,
+    patience: int = 0,
     checkpoint: Path | None = None,
     title: str = "VAE",
 ) -> list[dict]:
     """Train in place on uint8 images (N, 32, 32, 3), mirrored left-right at random.
 
     `classifier` gives the features of the objective, if they weigh anything. `heldout`
-    images are measured (`elbo`) every `measure_every` steps. `freeze_steps`: the
-    encoder's body keeps the transferred weights so long. Returns the history.
+    images are measured (`elbo`) every `measure_every` steps; `watch` gives further measures to go with it.
+    `freeze_steps`: the encoder's body keeps the transferred weights so long. `patience`: the training
+    ends when the held-out ELBO has not gained for so many measurements, and the best weights are kept (0: all
+    steps, the last weights). Returns the history.
     """
     path.place(vae)
     data = on_device(images, path)
@@ -124,11 +128,9 @@ def train_vae(
         return loss, {"squared_error": squared.detach(), "kl": kl.detach()}
 
     def after(step: int) -> dict:
-        return {
-            f"heldout_{name}": value
-            for name, value in elbo(vae, heldout, path).items()
-            if name != "kl_per_dimension"
-        }
+        found = elbo(vae, heldout, path)
+        measured = {f"heldout_{name}": value for name, value in found.items() if name != "kl_per_dimension"}
+        return measured | dict(watch() if watch else {})
 
     seen = body.state_dict().values() if body is not None else ()
     history = fit(
@@ -141,6 +143,7 @@ def train_vae(
         title=title,
         after=after if heldout is not None else None,
         after_every=measure_every or schedule.steps,
+        stopping=EarlyStopping("heldout_elbo", patience) if patience else None,
     )
     if body is not None:
         classifier.requires_grad_(True)

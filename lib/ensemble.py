@@ -7,6 +7,7 @@ search: the one whose held-out evidence lower bound is the best.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -67,13 +68,15 @@ def able(target: np.ndarray, heldout: np.ndarray) -> list[str]:
     return [name for k, name in enumerate(CLASSES) if counts[0][k] >= FEWEST and counts[1][k] >= 1]
 
 
-def _trained(classifier, images, heldout, recipe, latent_dim, steps, path, title) -> tuple[VAE, dict]:
+def _trained(
+    classifier, images, heldout, recipe, latent_dim, steps, path, title, checkpoint
+) -> tuple[VAE, dict]:
     torch.manual_seed(recipe.schedule.seed)
     vae = build_vae(**recipe.numbers, latent_dim=latent_dim)
     transfer(classifier, vae)
     schedule = recipe.schedule
     schedule = Schedule(steps, min(schedule.batch_size, len(images)), schedule.rate, schedule.seed)
-    how = {"objective": recipe.objective, "classifier": classifier, "title": title}
+    how = {"objective": recipe.objective, "classifier": classifier, "title": title, "checkpoint": checkpoint}
     train_vae(vae, images, schedule, path=path, **how)
     found = elbo(vae, heldout, path)
     return vae, {name: found[name] for name in SHOWN}
@@ -87,12 +90,14 @@ def train_ensemble(
     classifier: Classifier,
     recipe: Recipe,
     path: ComputePath,
+    checkpoints: Path | None = None,
 ) -> list[Member]:
     """One autoencoder for each group of classes, each started from the classifier.
 
     target, source, heldout: (images uint8 (n, 32, 32, 3), labels int (n,)): of the target domain (winter),
     of the source domain (summer), and of the target domain held out for the choice of the latent dimension.
     A member learns from its classes in both domains; the scarcer is repeated, so both count the same.
+    checkpoints: a folder for the state of each training, from which an interrupted one goes on.
     Raises InputError for groups as `check_groups`, and for a group with too few images.
     """
     members = []
@@ -109,10 +114,12 @@ def train_ensemble(
         search = []
         for size in sorted(set(recipe.latent_dims)):
             what = f"{title}, {size} dimensions"
-            _, found = _trained(classifier, mixed, held, recipe, size, recipe.search_steps, path, what)
+            saved = checkpoints and checkpoints / f"{title}-{size}.pt"
+            _, found = _trained(classifier, mixed, held, recipe, size, recipe.search_steps, path, what, saved)
             search.append({"latent_dim": size} | found)
         chosen = max(search, key=lambda row: row["elbo"])["latent_dim"]  # of equals the smallest
-        vae, found = _trained(classifier, mixed, held, recipe, chosen, recipe.schedule.steps, path, title)
+        steps, saved = recipe.schedule.steps, checkpoints and checkpoints / f"{title}.pt"
+        vae, found = _trained(classifier, mixed, held, recipe, chosen, steps, path, title, saved)
         of = target[1][np.isin(target[1], labels)]
         members.append(Member(group, vae, chosen, search, found, own, of))
     return members

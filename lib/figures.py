@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,6 +23,16 @@ PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), stric
 GREY = "0.45"
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
+VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures, what benchmarks/vae_starts.py does
+    "squared_error": "squared error of an image",
+    "kl": "KL divergence, nats",
+    "elbo": "held-out ELBO, nats",
+}
+START_PANELS = {
+    "frechet": "Fréchet distance, decoder alone",
+    "sharpness": "sharpness, share of the real",
+    "elbo": "held-out ELBO, nats",
+}
 
 
 def style() -> None:
@@ -203,25 +214,21 @@ def confusion(matrix: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def vae_curves(histories: dict[str, list[dict]]) -> Figure:
-    """Squared error and KL of autoencoders, by name, against steps, in training (thin) and held out."""
+def vae_curves(histories: dict[str, list[dict]], panels: Mapping[str, str] = VAE_PANELS) -> Figure:
+    """Measures of autoencoders, by name, against steps: in training (thin), and held out (`heldout_...`)."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3))
-    panels = (
-        ("squared_error", "squared error of an image"),
-        ("kl", "KL divergence, nats"),
-        ("elbo", "held-out ELBO, nats"),
-    )
     for (name, history), colour in zip(histories.items(), sns.color_palette("colorblind"), strict=False):
         table = pd.DataFrame(history)
-        for axis, (measure, label) in zip(axes, panels, strict=True):
+        for axis, (measure, label) in zip(axes, panels.items(), strict=True):
             axis.set(xlabel="optimiser step", ylabel=label)
             for column, line in ((measure, "-"), (f"heldout_{measure}", "o--")):
                 if column in table:
                     part = table.dropna(subset=[column])
                     style = {"linewidth": 0.8, "alpha": 0.7} if line == "-" else {"label": name}
                     axis.plot(part["step"], part[column], line, color=colour, markersize=3, **style)
-    axes[0].set_yscale("log")
-    axes[0].set_title("lines: training; points: held out", fontsize=8, fontweight="normal")
+    if "squared_error" in panels:
+        axes[0].set_yscale("log")
+        axes[0].set_title("lines: training; points: held out", fontsize=8, fontweight="normal")
     axes[2].legend(fontsize=7)
     return figure
 

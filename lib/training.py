@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -61,6 +62,13 @@ def training_identity(model: nn.Module, schedule: Schedule, settings: Sequence) 
     return digest.hexdigest()
 
 
+class EarlyStopping(NamedTuple):
+    """End a training that no longer gains on held-out data, and keep its best weights."""
+
+    measure: str  # that `after` gives; higher is better
+    patience: int  # measurements without a gain until the end
+
+
 def fit(
     model: nn.Module,
     batch_loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
@@ -73,30 +81,37 @@ def fit(
     log_every: int = 25,
     after: Callable[[int], dict] | None = None,
     after_every: int = 0,
+    stopping: EarlyStopping | None = None,
     title: str = "",
 ) -> list[dict]:
     """Run the optimiser (Adam, one-cycle rate); returns the history, a dict per `log_every` steps.
 
-    `batch_loss(step)` returns the loss of a step's batch and values to log. `after(step)`
-    measures on held-out data every `after_every` steps. With `checkpoint`, the state is
-    written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from
-    there, unless its first weights, its schedule or its `settings` (whatever else the batches
-    depend on, arrays included) were others. The last state stays too: a notebook with several
-    trainings that is interrupted does not repeat those that were complete (`Run.finish` removes all). A file
-    that cannot be read is told and ignored. An accelerator is waited for only where something is measured
-    or written. Raises FloatingPointError if the loss is not finite.
+    `batch_loss(step)` returns the loss of a step's batch and values to log. `after(step)` measures on held-
+    out data every `after_every` steps. `stopping` reads one of these measures: the training ends when it
+    has not gained for so many of them, and the weights that had the best are kept. With `checkpoint`, the
+    state is written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from there,
+    unless its first weights, its schedule or its `settings` (whatever else the batches depend on, arrays
+    included) were others. The last state stays too: a notebook with several trainings that is interrupted
+    does not repeat those that were complete (`Run.finish` removes all). A file that cannot be read is told
+    and ignored. An accelerator is waited for only where something is measured or written. Raises
+    FloatingPointError if the loss is not finite, ValueError for a `stopping` without measures or patience.
     """
     optimiser = torch.optim.Adam(
         parameters or model.parameters(), lr=schedule.rate, fused=path.device != "mps"
     )
     history, first = [], 0
+    best = {"step": 0, "value": -math.inf, "model": None}  # of early stopping
+    if stopping and not (after and stopping.patience > 0):
+        raise ValueError(f"stopping: found {stopping}, expected a measure and a patience of at least 1")
+    settings = (*settings, stopping) if stopping else settings
     identity = training_identity(model, schedule, settings) if checkpoint else ""
     if checkpoint and Path(checkpoint).exists():
         state = _read_checkpoint(checkpoint, path)
         if state.get("identity") == identity:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
-            history, first = state["history"], state["step"]
+            history, best = state["history"], state["best"]
+            first = schedule.steps if state["stopped"] else state["step"]
     saved = time.monotonic()
     logged: list[dict[str, Tensor]] = []
     waiting: list[tuple[int, dict[str, Tensor]]] = []  # rows of the history that are still on the device
@@ -122,6 +137,7 @@ def fit(
         logged.append({"loss": loss.detach(), **values})
         done = step + 1
         last = done == schedule.steps
+        stopped = False
         if done % log_every == 0 or last:
             waiting.append((done, {k: torch.stack([v[k] for v in logged]).mean() for k in logged[0]}))
             logged = []
@@ -132,7 +148,13 @@ def fit(
             settle()
         if measured:
             history.append({"step": done, **after(done)})
-        if saving:
+        if measured and stopping:
+            value = history[-1][stopping.measure]
+            if value > best["value"]:
+                kept = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+                best = {"step": done, "value": value, "model": kept}
+            stopped = done - best["step"] >= stopping.patience * after_every
+        if saving or (checkpoint and stopped):
             with runs.atomic_path(checkpoint) as temporary:
                 torch.save(
                     {
@@ -140,11 +162,17 @@ def fit(
                         "optimiser": optimiser.state_dict(),
                         "step": done,
                         "history": history,
+                        "best": best,
+                        "stopped": stopped,
                         "identity": identity,
                     },
                     temporary,
                 )
             saved = time.monotonic()
+        if stopped:
+            break
+    if best["model"]:
+        model.load_state_dict(best["model"])
     model.eval()
     return history
 

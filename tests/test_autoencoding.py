@@ -160,6 +160,18 @@ def test_frozen_body_keeps_its_weights(images):
 # Measuring
 
 
+def test_patience_ends_a_training_that_no_longer_gains(images):
+    """Trained on noise alone it cannot gain on squares for long; the best that was measured is kept."""
+    noise = np.random.default_rng(1).integers(0, 256, (24, 32, 32, 3), np.uint8)
+    vae = small()
+    history = train_vae(vae, noise, Schedule(400, 8, 2e-2, 0), path=CPU, objective=Objective(),
+                        heldout=images, measure_every=5, patience=3)  # fmt: skip
+    measured = {row["step"]: row["heldout_elbo"] for row in history if "heldout_elbo" in row}
+    best = max(measured, key=measured.get)
+    assert max(measured) == best + 15 < 400
+    assert elbo(vae, images, CPU)["elbo"] == pytest.approx(measured[best], abs=1e-3)
+
+
 def test_elbo_is_finite_and_adds_up(images):
     vae = small()
     found = elbo(vae, images, CPU)

@@ -7,11 +7,11 @@ import torch
 from lib import acceleration, training
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, train_vae
-from lib.batches import Schedule, augment, draw_augmentation, generator, on_device
+from lib.batches import Schedule, augment, draw_augmentation, generator, image_batch, on_device
 from lib.models import build_classifier, build_vae
 from lib.quality import sharpness
 from lib.runs import InputError
-from lib.training import answer, embed, one_cycle, predict, stabilise, train_classifier
+from lib.training import EarlyStopping, answer, embed, one_cycle, predict, stabilise, train_classifier
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 
@@ -229,6 +229,48 @@ def test_resumed_training_ends_with_the_same_bytes(run, images, tmp_path, monkey
     again = run(images, checkpoint=checkpoint)  # in a notebook with several trainings, this one was complete
     assert steps == [4, 5, 6, 7] and same(whole[0], again[0]) and whole[1] == again[1]
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def stopped_early(images, steps=12, checkpoint=None):
+    """A training whose held-out score is the best after four steps; its states by step, and its history."""
+    model, score, states = small(), {2: 1.0, 4: 3.0, 6: 2.0, 8: 3.0, 10: 9.0}, {}
+    batch = image_batch(torch.from_numpy(images[0][:8]))
+
+    def after(step):
+        states[step] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        return {"score": score[step]}
+
+    history = training.fit(
+        model, lambda step: (model(batch).square().mean(), {}), Schedule(steps, 8, 1e-3, 0), path=CPU,
+        checkpoint=checkpoint, log_every=2, after=after, after_every=2, stopping=EarlyStopping("score", 2),
+    )  # fmt: skip
+    return model, history, states
+
+
+def test_early_stopping_keeps_the_best_weights(images):
+    model, history, states = stopped_early(images)
+    assert list(states) == [2, 4, 6, 8] and history[-1] == {"step": 8, "score": 3.0}  # no gain is no gain
+    found = model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in states[4].items())
+    assert not all(torch.equal(found[name], tensor) for name, tensor in states[8].items())
+
+
+@pytest.mark.parametrize("at", [5, 7])
+def test_early_stopping_goes_on_from_a_checkpoint(images, tmp_path, monkeypatch, at):
+    whole = stopped_early(images)
+    checkpoint = tmp_path / "net.pt"
+    interrupt(stopped_early, images, checkpoint, monkeypatch, at, 12)
+    resumed = stopped_early(images, checkpoint=checkpoint)
+    assert min(resumed[2]) > at - 1 and same(whole[0], resumed[0]) and whole[1] == resumed[1]
+    again = stopped_early(images, checkpoint=checkpoint)  # it ended early, so it is complete
+    assert not again[2] and same(whole[0], again[0]) and whole[1] == again[1]
+
+
+def test_early_stopping_needs_something_to_read(images):
+    with pytest.raises(ValueError, match="^stopping: found "):
+        train_vae(
+            small_vae(), images[0], Schedule(4, 8, 1e-3, 0), path=CPU, objective=Objective(), patience=1
+        )
 
 
 def test_checkpoint_of_another_schedule_is_ignored(run, images, tmp_path, monkeypatch):

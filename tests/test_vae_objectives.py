@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import vae_objectives
+from benchmarks import vae_cars, vae_objectives
 from lib import runs
 
 PARTS = {"heldout": {"elbo": 1.0, "kl": 2.0}} | {
@@ -22,8 +22,8 @@ def target(monkeypatch, tmp_path):
     monkeypatch.setattr(vae_objectives, "TARGET", tmp_path / "vae_objectives.json")
     monkeypatch.setattr(vae_objectives, "train", train)
     monkeypatch.setattr(vae_objectives, "measure", lambda *_: dict(PARTS))
-    monkeypatch.setattr(vae_objectives, "read_cars", lambda run: vae_objectives.Cars([], [], [0] * 7))
-    monkeypatch.setattr(vae_objectives, "load_classifier", lambda file: (None, {}))
+    monkeypatch.setattr(vae_cars, "read_cars", lambda run: vae_objectives.Cars([], [], [0] * 7))
+    monkeypatch.setattr(vae_cars, "load_classifier", lambda file: (None, {}))
     monkeypatch.setattr(vae_objectives.ComputePath, "place", lambda self, model: model)
     monkeypatch.setattr(vae_objectives.Run, "need", lambda self, name: name)
     return tmp_path / "vae_objectives.json", trained

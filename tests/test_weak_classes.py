@@ -205,6 +205,28 @@ def test_members_choose_their_latent_dimension(members):
     assert [len(m.images) for m in found] == [12, 24]
 
 
+def test_an_interrupted_ensemble_goes_on(members, tmp_path, monkeypatch):
+    found, given = members
+    trained, real = [], ensemble.train_vae
+
+    def train(vae, images, schedule, **how):
+        trained.append(how["title"])
+        if how["title"] == "truck+pedestrian, 4 dimensions" and len(trained) < 5:
+            raise KeyboardInterrupt
+        return real(vae, images, schedule, **how)
+
+    monkeypatch.setattr(ensemble, "train_vae", train)
+    groups = [["car"], ["truck", "pedestrian"]]
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.train_ensemble(groups, *given, tmp_path)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert kept.keys() == {"car-4.pt", "car-8.pt", "car.pt"}
+    again = ensemble.train_ensemble(groups, *given, tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in kept} == kept  # not trained again
+    for one, two in zip(found, again, strict=True):
+        assert one.search == two.search and one.heldout == two.heldout and one.latent_dim == two.latent_dim
+
+
 def test_draws_in_stated_proportions(members):
     found, (*_, path) = members
     how = {"latent": "posterior", "spread": 1.0, "residual": 1.0}

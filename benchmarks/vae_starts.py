@@ -1,0 +1,103 @@
+"""What does the transfer buy the autoencoder? `python -m benchmarks.vae_starts RUN [--only NAME ...]`
+
+From one classifier, one set of cars and one seed, an autoencoder is trained from each start of notebook 03:
+its encoder from the classifier's weights, the same mirrored into the decoder, the same with the encoder's
+body frozen at first, and from scratch. As it learns, it is measured on winter cars of the validation part,
+which no autoencoder saw: their evidence lower bound, and the images that the decoder alone draws around the
+training cars (the paper's equation 1): Fréchet distance to the held-out ones on the features of the run's
+judge, and sharpness beside theirs. RUN is a run's folder, such as runs/visdrone-val/seed0, with notebooks
+01 to 04 run. Each curve is kept in figures/benchmarks/vae_starts.json as soon as it is there; --only
+measures some again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, earlier, open_run
+from benchmarks.vae_objectives import BATCH, IMAGES, RATE, drawing
+from lib import figures, quality, runs
+from lib.acceleration import ComputePath
+from lib.arms import STARTS
+from lib.autoencoding import train_vae
+from lib.batches import Schedule
+from lib.generation import generate
+from lib.models import build_vae
+from lib.settings import ROOT, Run
+from lib.training import embed
+from lib.weights import load_classifier, transfer
+
+TARGET = ROOT / "figures" / "benchmarks" / "vae_starts.json"
+STEPS = 2 * DEFAULTS["steps"]
+POINTS = 12  # of each curve
+ALONE = drawing()["decoder_alone"]
+
+
+def curve(
+    run: Run, start: str, cars: Cars, judge: torch.nn.Module, steps: int, path: ComputePath
+) -> list[dict]:
+    """What was measured from one start: step, heldout_ elbo, kl, ..., frechet and sharpness."""
+    classifier, numbers = load_classifier(run.need("classifier.safetensors"))
+    torch.manual_seed(run.seed)
+    vae = build_vae(numbers["groups"], numbers["width"], numbers["compression"], DEFAULTS["latent_dim"])
+    if start != "scratch":
+        transfer(classifier, vae, start == "mirrored")
+    real = embed(judge, cars.heldout, path)
+    sharp = float(quality.sharpness(cars.heldout).mean())
+
+    def images() -> dict[str, float]:
+        made = generate(vae, cars.winter, IMAGES, path, seed=run.seed, **ALONE)
+        return {
+            "heldout_frechet": quality.frechet_distance(embed(judge, made, path), real),
+            "heldout_sharpness": float(quality.sharpness(made).mean()) / sharp,
+        }
+
+    history = train_vae(
+        vae, cars.learnt, Schedule(steps, BATCH, RATE, run.seed), path=path, objective=OBJECTIVE,
+        heldout=cars.heldout, measure_every=max(1, steps // POINTS), watch=images,
+        freeze_steps=DEFAULTS["freeze_steps"] if start == "frozen" else 0, title=STARTS[start],
+    )  # fmt: skip
+    return [row for row in history if "heldout_elbo" in row]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 2 and one line where a run is missing or a start has no such name."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
+    parser.add_argument("--steps", type=int, default=STEPS, help="default: twice notebook 03's")
+    parser.add_argument("--only", nargs="+", choices=STARTS, default=list(STARTS), metavar="NAME")
+    options = parser.parse_args(arguments)
+    try:
+        run, cars, judge, path = open_run(options.run, "vae_starts")
+        about = {
+            "run": f"{run.profile}/{run.name}", "steps": options.steps, "batch_size": BATCH, "rate": RATE,
+            "objective": OBJECTIVE._asdict(), "freeze_steps": DEFAULTS["freeze_steps"], "images": IMAGES,
+            "n_heldout": len(cars.heldout), "precision": path.precision,
+        }  # fmt: skip
+        found = earlier(TARGET, about, "starts")
+        for name in options.only:
+            found[name] = curve(run, name, cars, judge, options.steps, path)
+            runs.write_json(TARGET, about | {"starts": found})
+            print(line(name, found[name][-1]), flush=True)
+        figures.style()
+        curves = {STARTS[name]: found[name] for name in STARTS if name in found}
+        figures.save(figures.vae_curves(curves, figures.START_PANELS), TARGET.with_suffix(".png"))
+    except (runs.InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def line(name: str, row: dict) -> str:
+    """The end of one curve for a person to read."""
+    alone = f"Frechet distance {row['heldout_frechet']:.2f}, sharpness {row['heldout_sharpness']:.2f}"
+    bound = f"held-out ELBO {row['heldout_elbo']:,.0f} nats"
+    return f"{STARTS[name]}: after {row['step']} steps {bound}, the decoder alone: {alone}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
