@@ -18,14 +18,18 @@ class Arm(NamedTuple):
     label: str  # in tables and texts
     weights: str  # its weights are classifier<weights>.safetensors
     samples: bool  # whether a generator made images for it
+    of: str = ""  # the arm that it takes in part: weights between the classifier before and that one
 
 
-ARMS = {
+_WHOLE = {
     "none": Arm("before", "", False),
     "continued": Arm("control", "_continued", False),
     "winter": Arm("winter crops", "_winter", False),
     "oversampled": Arm("winter crops, repeated", "_oversampled", False),
     "classic": Arm("winter crops, augmented", "_classic", False),
+    "oversampled_recoloured": Arm(
+        "winter crops, repeated, with counterexamples", "_oversampled_recoloured", False
+    ),
     "reconstructions": Arm("reconstructions", "_reconstructions", True),
     "vae_scratch": Arm("after, VAE from scratch", "_vae_scratch", True),
     "vae_transfer": Arm("after", "_retrained", True),
@@ -34,6 +38,12 @@ ARMS = {
     "vae_only": Arm("car from VAE cars alone", "_vae_only", True),
     "vae_recoloured": Arm("with counterexamples", "_recoloured", True),
 }
+_IN_PART = ("winter", "oversampled", "oversampled_recoloured", "vae_transfer", "vae_recoloured")
+ARMS: dict[str, Arm] = {}  # in the order of Table 2
+for _name, _arm in _WHOLE.items():
+    ARMS[_name] = _arm
+    if _name in _IN_PART:
+        ARMS[f"{_name}_part"] = Arm(f"{_arm.label}, in part", f"{_arm.weights}_part", _arm.samples, _name)
 
 
 STARTS = {  # of the autoencoder: what notebook 03's curves call them
@@ -83,8 +93,9 @@ def check_arms(
 ) -> list[str]:
     """The arms that a profile retrains, in the order of Table 2.
 
-    Raises InputError for an unknown arm, one named twice, and where the control is missing:
-    nothing else tells what new pictures did from what more steps do. `numbers`: those of a variant
+    Raises InputError for an unknown arm, one named twice, one that takes in part another that is not
+    there, and where the control is missing: nothing else tells what new pictures did from what more
+    steps do. `numbers`: those of a variant
     (`lib.run_names`), which has only the arms that they concern and is compared with the control of
     the run that it starts from; InputError if none is left.
     """
@@ -92,6 +103,8 @@ def check_arms(
     for name in names:
         if name not in known:
             raise InputError(where, f"arm {name!r}", f"one of {', '.join(known)}", line)
+        if ARMS[name].of and ARMS[name].of not in names:
+            raise InputError(where, f"arm {name!r}", f"{ARMS[name].of!r} too, which it takes in part", line)
     if len(set(names)) < len(names) or (not numbers and "continued" not in names):
         found = f"arms {', '.join(names) or 'without a name'}"
         raise InputError(where, found, "each arm once, and continued, the control", line)

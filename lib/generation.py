@@ -15,6 +15,7 @@ from lib.acceleration import ComputePath
 from lib.autoencoding import decode, encode
 from lib.models import VAE
 from lib.runs import InputError
+from lib.visdrone import CAR
 
 LATENTS = ("posterior", "mixed", "prior")
 CHUNK = 2000
@@ -138,6 +139,24 @@ def recolour(
         mixed = images[rows] + shares[rows] * (new - images[rows])
         made[rows] = mixed.round().clip(0, 255).astype(np.uint8)
     return made
+
+
+def counterexamples(
+    images: np.ndarray,
+    labels: np.ndarray,
+    towards: np.ndarray,
+    count: int,
+    share: tuple[float, float],
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`count` crops of other classes than car, theirs in the colours of `towards`, and their labels.
+
+    Drawn from images uint8 (n, 32, 32, 3) with labels int (n,); the same crops for a seed, whatever colours
+    they take (`recolour`, `share` as there). Of fewer than `count` some come more than once.
+    """
+    others = np.flatnonzero(labels != CAR)
+    rows = np.random.default_rng([seed, 6]).choice(others, count, replace=count > len(others))
+    return images[rows], recolour(images[rows], towards, share=share, seed=seed), labels[rows]
 
 
 def _space(images: np.ndarray, code: int) -> np.ndarray:

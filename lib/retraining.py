@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 
 from lib.arms import ARMS
 from lib.batches import torch_seed
+from lib.evaluation import LIMITS
+from lib.intervals import ROUNDING
 from lib.visdrone import CAR, CLASSES
 
 SMALLEST_AREA = 0.7  # of a crop that classic augmentation keeps: a car stays a car
@@ -26,6 +28,7 @@ class Material(NamedTuple):
     selected: np.ndarray | None  # the best of all new cars
     recoloured: np.ndarray  # other classes in the colours of new cars
     recoloured_labels: np.ndarray  # int (n,)
+    recoloured_winter: np.ndarray | None  # the same objects in the colours of W, without a generator
     reconstruct: Callable[[np.ndarray], np.ndarray]  # by the autoencoder that made the new cars
     seed: int
 
@@ -94,6 +97,7 @@ def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray
         "winter": lambda: [winter],
         "oversampled": lambda: [repeated(winter, count)],
         "classic": lambda: [classic(winter, count, material.seed)],
+        "oversampled_recoloured": lambda: [repeated(winter, count)],
         "reconstructions": lambda: [repeated(material.reconstruct(winter[:count]), count)],
         "vae_scratch": lambda: [material.scratch],
         "vae_transfer": lambda: [material.synthetic],
@@ -102,8 +106,30 @@ def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray
         "winter_and_vae": lambda: [winter, material.synthetic],
         "vae_recoloured": lambda: [material.synthetic],
     }
-    assert set(made) == set(ARMS) - {"none"}
+    assert set(made) == {name for name, one in ARMS.items() if not one.of} - {"none"}
     found = [(images, np.full(len(images), CAR)) for images in made[arm]()]
-    if arm == "vae_recoloured":
-        found.append((material.recoloured, material.recoloured_labels))
+    others = {"vae_recoloured": material.recoloured, "oversampled_recoloured": material.recoloured_winter}
+    if arm in others:
+        found.append((others[arm], material.recoloured_labels))
     return found
+
+
+def share_to_keep(
+    measured: Mapping[float, Mapping[str, float]], control: Mapping[str, float]
+) -> float:
+    """How much of a retraining is kept, from validation measures alone.
+
+    measured: share of the way from the classifier before to the retrained one, 0..1, in weights (Wortsman et
+    al. 2022, arXiv 2109.01903) -> measures of `testsets.measure`, and those of the control. Of the shares
+    that keep to LIMITS beside the control, the one with the highest recall of winter cars, the smaller of
+    equals; the smallest share where none does. Raises ValueError for no share.
+    """
+    if not measured:
+        raise ValueError("shares: found none, expected one at least")
+
+    def kept(values: Mapping[str, float]) -> bool:
+        moved = {metric: values[metric] - control[metric] for metric in LIMITS}
+        return all(moved[m] * np.sign(limit) <= abs(limit) + ROUNDING for m, limit in LIMITS.items())
+
+    allowed = [share for share in sorted(measured) if kept(measured[share])]
+    return max(allowed or [min(measured)], key=lambda share: measured[share]["winter_car_recall"])

@@ -49,10 +49,10 @@ def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
     """
     folder = checkout / "params" / profile
     folder.mkdir(exist_ok=True)
-    own = run.numbers()
+    own, needed = run.numbers(), [name for name in (ARMS[arm].of, arm) if name]
     wanted: dict[str, dict] = {
         "03_vae_transfer": {"starts": ["transferred"] + (["scratch"] if arm == "vae_scratch" else [])},
-        "05_retraining": {"arms": [CONTROL] + ([arm] if arm not in (CONTROL, BEFORE) and not own else [])},
+        "05_retraining": {"arms": [CONTROL] + (needed if arm not in (CONTROL, BEFORE) and not own else [])},
     }
     if arm != "vae_selected":
         wanted["04_generation"] = {"critic_examples": 0}
@@ -68,7 +68,8 @@ def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
     if own:
         more = dict(settings.variants(profile).get(run, {}))
         more |= {name: values[name] for values in wanted.values() for name in values if name in more}
-        entry = more | {name: [value] for name, value in own.items()} | {run.split: [run.seed], "arms": [arm]}
+        entry = more | {name: [value] for name, value in own.items()}
+        entry |= {run.split: [run.seed], "arms": needed}
         plan["variants"] = [entry]
         if run.maker("04_generation").numbers() not in ({}, own):  # it starts from another variant's new cars
             plan["variants"].append({**entry, "n_winter": [run.n_winter]})

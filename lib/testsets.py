@@ -9,6 +9,7 @@ the same snow. The `valid_*` sets are for choosing between settings, never for r
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,10 +136,8 @@ def test_sets(
     }
 
 
-def write_answers(
-    file: Path, model: nn.Module, sets: dict[str, ImageSet], path: ComputePath
-) -> dict[str, np.ndarray]:
-    """Ask a classifier about every set; keep probabilities float32 (n, 6), labels and sequences (.npz)."""
+def _ask(model: nn.Module, sets: dict[str, ImageSet], path: ComputePath) -> dict[str, np.ndarray]:
+    """Probabilities float32 (n, 6), labels and sequences of every set, as SET/probabilities and so on."""
     arrays = {}
     for name, images in sets.items():
         if not len(images) and name.startswith("valid"):  # a short winter flight may have none to spare
@@ -148,9 +147,29 @@ def write_answers(
         arrays[f"{name}/probabilities"] = answer(model, images.images, path)
         arrays[f"{name}/labels"] = images.labels
         arrays[f"{name}/sequences"] = images.sequences
+    return arrays
+
+
+def write_answers(
+    file: Path, model: nn.Module, sets: dict[str, ImageSet], path: ComputePath
+) -> dict[str, np.ndarray]:
+    """Ask a classifier about every set; keep probabilities float32 (n, 6), labels and sequences (.npz)."""
+    arrays = _ask(model, sets, path)
     with runs.atomic_path(file) as temporary, open(temporary, "wb") as handle:
         np.savez_compressed(handle, **arrays)
     return arrays
+
+
+def measure_validation(model: nn.Module, sets: dict[str, ImageSet], path: ComputePath) -> dict[str, float]:
+    """What `measure` gives of the validation part, of a classifier as it is.
+
+    Raises InputError where a validation set is empty: a short winter flight may have none to spare.
+    """
+    chosen = {name: sets[name] for name in (SUMMER["valid"], *WINTER["valid"])}
+    for name, images in chosen.items():
+        if not len(images):
+            raise runs.InputError(f"validation set {name}", "no images", "at least one, to choose by")
+    return measure(_checked(_ask(model, chosen, path)), "valid")
 
 
 def read_answers(file: Path) -> dict[str, evaluation.Answers]:
@@ -163,13 +182,17 @@ def read_answers(file: Path) -> dict[str, evaluation.Answers]:
 
 def _answers(file: Path) -> dict[str, evaluation.Answers]:
     with np.load(file, allow_pickle=False) as arrays:
-        names = sorted({key.split("/")[0] for key in arrays})
-        return {
-            name: evaluation.answers(
-                arrays[f"{name}/labels"], arrays[f"{name}/probabilities"], arrays[f"{name}/sequences"], name
-            )
-            for name in names
-        }
+        return _checked(arrays)
+
+
+def _checked(arrays: Mapping[str, np.ndarray]) -> dict[str, evaluation.Answers]:
+    names = sorted({key.split("/")[0] for key in arrays})
+    return {
+        name: evaluation.answers(
+            arrays[f"{name}/labels"], arrays[f"{name}/probabilities"], arrays[f"{name}/sequences"], name
+        )
+        for name in names
+    }
 
 
 def measure(answers: dict[str, evaluation.Answers], part: str = "test") -> dict[str, float]:

@@ -6,7 +6,7 @@ import torch
 
 from lib.acceleration import ComputePath
 from lib.autoencoding import encode, reconstruct
-from lib.generation import LATENTS, draw_codes, first, generate, interpolate, recolour
+from lib.generation import LATENTS, counterexamples, draw_codes, first, generate, interpolate, recolour
 from lib.models import build_vae
 from lib.runs import InputError
 
@@ -166,6 +166,17 @@ def test_recolour_gives_the_others_colours_and_keeps_the_shape():
     assert np.array_equal(recolour(reds, snow, share=(0.0, 0.0)), reds)
     half = recolour(reds, snow, share=(0.5, 0.5), seed=2).astype(float)
     assert np.abs(half - (reds.astype(float) + made) / 2).max() <= 1
+
+
+def test_counterexamples_are_of_other_classes_and_the_same_whatever_their_colours(cars):
+    labels = np.arange(len(cars)) % 6
+    plain, white, of = counterexamples(cars, labels, np.full_like(cars, 240), 40, (1.0, 1.0), 3)
+    again, grey, same = counterexamples(cars, labels, np.full_like(cars, 100), 40, (1.0, 1.0), 3)
+    assert plain.shape == white.shape == (40, 32, 32, 3) and 1 not in of  # more than there are: repeated
+    assert np.array_equal(plain, again) and np.array_equal(of, same) and not np.array_equal(white, grey)
+    assert (np.abs(white.mean((1, 2)) - 240) < 2).all() and (np.abs(grey.mean((1, 2)) - 100) < 2).all()
+    places = [np.flatnonzero((cars == image).all((1, 2, 3))) for image in plain]
+    assert all(labels[place] == label for (place, *_), label in zip(places, of, strict=True))
 
 
 def test_recolour_stretches_no_noise():

@@ -6,7 +6,7 @@ import torch
 
 from lib.arms import ARMS, check_arms, check_starts
 from lib.models import build_classifier
-from lib.retraining import Material, additions, classic, forget_car, repeated, training_set
+from lib.retraining import Material, additions, classic, forget_car, repeated, share_to_keep, training_set
 from lib.runs import InputError
 from lib.visdrone import CAR
 
@@ -14,16 +14,21 @@ from lib.visdrone import CAR
 @pytest.fixture
 def material():
     random = np.random.default_rng(0)
-    sizes = (4, 10, 10, 10, 3)
-    winter, new, scratch, best, others = (random.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in sizes)
+    sizes = (4, 10, 10, 10, 3, 3)
+    winter, new, scratch, best, others, white = (
+        random.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in sizes
+    )
     labels = np.array([0, 3, 5])
-    return Material(winter, new, scratch, best, others, labels, lambda images: 255 - images, seed=1)
+    return Material(winter, new, scratch, best, others, labels, white, lambda images: 255 - images, seed=1)
+
+
+TRAINED = [name for name, arm in ARMS.items() if name != "none" and not arm.of]  # not those in part
 
 
 @pytest.mark.parametrize(("arm", "cars"), [
     ("continued", 0), ("winter", 4), ("oversampled", 10), ("classic", 10), ("reconstructions", 10),
     ("vae_transfer", 10), ("winter_and_vae", 14), ("vae_recoloured", 10), ("vae_scratch", 10),
-    ("vae_selected", 10), ("vae_only", 10),
+    ("vae_selected", 10), ("vae_only", 10), ("oversampled_recoloured", 10),
 ])  # fmt: skip
 def test_every_arm_adds_its_cars(material, arm, cars):
     parts = additions(arm, material)
@@ -31,7 +36,7 @@ def test_every_arm_adds_its_cars(material, arm, cars):
     assert all(len(images) == len(labels) for images, labels in parts)
     labels = np.concatenate([labels for _, labels in parts]) if parts else np.array([])
     assert (labels == CAR).sum() == cars
-    assert sorted(labels[labels != CAR]) == ([0, 3, 5] if arm == "vae_recoloured" else [])
+    assert sorted(labels[labels != CAR]) == ([0, 3, 5] if arm.endswith("recoloured") else [])
 
 
 def test_arms_take_what_their_names_say(material):
@@ -39,6 +44,9 @@ def test_arms_take_what_their_names_say(material):
     assert np.array_equal(cars, material.winter[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
     (cars,) = [images for images, _ in additions("reconstructions", material)]
     assert np.array_equal(cars, 255 - material.winter[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
+    for arm, others in (("vae_recoloured", material.recoloured),
+                        ("oversampled_recoloured", material.recoloured_winter)):  # fmt: skip
+        assert np.array_equal(additions(arm, material)[1][0], others)
     cars = [images for images, _ in additions("winter_and_vae", material)]
     assert np.array_equal(np.concatenate(cars), np.concatenate([material.winter, material.synthetic]))
 
@@ -46,7 +54,7 @@ def test_arms_take_what_their_names_say(material):
 def test_only_one_arm_takes_the_known_cars_away(material):
     random = np.random.default_rng(1)
     images, labels = random.integers(0, 256, (12, 32, 32, 3), np.uint8), np.arange(12) % 6
-    for arm in set(ARMS) - {"none"}:
+    for arm in TRAINED:
         found, truth = training_set(arm, images, labels, material)
         known = 10 if arm == "vae_only" else 12
         assert np.array_equal(found[:known], images[labels != CAR] if arm == "vae_only" else images)
@@ -82,10 +90,45 @@ def test_fewer_reconstructions_than_winter_cars_are_of_the_first_of_them(materia
 
 
 def test_every_arm_but_the_classifier_before_can_be_retrained(material):
-    for arm in set(ARMS) - {"none"}:
+    for arm in TRAINED:
         additions(arm, material)
-    with pytest.raises(KeyError):
-        additions("none", material)
+    for arm in set(ARMS) - set(TRAINED):
+        with pytest.raises(KeyError):
+            additions(arm, material)
+
+
+def values(winter_cars, winter_noncars=0.2, summer_noncars=0.05, summer_cars=0.97):
+    return {"winter_car_recall": winter_cars, "winter_noncar_called_car": winter_noncars,
+            "noncar_called_car": summer_noncars, "car_recall": summer_cars}  # fmt: skip
+
+
+@pytest.mark.parametrize(("measured", "share"), [
+    ({0.25: values(0.8), 0.5: values(0.9), 1.0: values(0.85)}, 0.5),  # the highest recall
+    ({0.5: values(0.9), 0.25: values(0.9)}, 0.25),  # of equals the smaller
+    ({0.25: values(0.8), 1.0: values(0.99, winter_noncars=0.23)}, 0.25),  # more than two points more
+    ({0.25: values(0.8), 1.0: values(0.99, winter_noncars=0.22)}, 1.0),  # two points, by rounding or not
+    ({0.25: values(0.8), 1.0: values(0.99, summer_noncars=0.08)}, 0.25),
+    ({0.25: values(0.8), 1.0: values(0.99, summer_cars=0.95)}, 0.25),
+    ({0.5: values(0.9, summer_cars=0.95), 1.0: values(0.99, summer_cars=0.9)}, 0.5),  # none: the smallest
+])  # fmt: skip
+def test_how_much_of_a_retraining_is_kept(measured, share):
+    assert share_to_keep(measured, values(0.7)) == share
+
+
+def test_of_no_share_nothing_is_kept():
+    with pytest.raises(ValueError, match="^shares: found none"):
+        share_to_keep({}, values(0.7))
+
+
+def test_an_arm_in_part_needs_the_whole():
+    assert check_arms(["vae_transfer_part", "continued", "vae_transfer"]) == [
+        "continued", "vae_transfer", "vae_transfer_part",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="found arm 'vae_transfer_part', expected 'vae_transfer' too"):
+        check_arms(["continued", "vae_transfer_part"])
+    for name, arm in ARMS.items():
+        whole = ARMS.get(arm.of)
+        assert not arm.of or (whole.samples == arm.samples and arm.label == f"{whole.label}, in part"), name
 
 
 def test_classic_augmentation_changes_each_image_by_itself():
