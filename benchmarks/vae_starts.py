@@ -32,8 +32,12 @@ from lib.training import embed
 from lib.weights import load_classifier, transfer
 
 TARGET = ROOT / "figures" / "benchmarks" / "vae_starts.json"
-STEPS = 2 * DEFAULTS["steps"]
 POINTS = 12  # of each curve
+PANELS = {
+    "frechet": "Fréchet distance, decoder alone",
+    "sharpness": "sharpness, share of the real",
+    "elbo": "held-out ELBO, nats",
+}
 ALONE = drawing()["decoder_alone"]
 
 
@@ -68,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 2 and one line where a run is missing or a start has no such name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
-    parser.add_argument("--steps", type=int, default=STEPS, help="default: twice notebook 03's")
+    parser.add_argument("--steps", type=int, default=DEFAULTS["steps"], help="default: notebook 03's")
     parser.add_argument("--only", nargs="+", choices=STARTS, default=list(STARTS), metavar="NAME")
     options = parser.parse_args(arguments)
     try:
@@ -85,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(line(name, found[name][-1]), flush=True)
         figures.style()
         curves = {STARTS[name]: found[name] for name in STARTS if name in found}
-        figures.save(figures.vae_curves(curves, figures.START_PANELS), TARGET.with_suffix(".png"))
+        figures.save(figures.vae_curves(curves, PANELS), TARGET.with_suffix(".png"))
     except (runs.InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

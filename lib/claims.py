@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import runs
-from lib.arms import ARMS
+from lib.arms import ARMS, STARTS
 from lib.evaluation import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.report import frames_text
@@ -34,6 +34,7 @@ START, END = "<!-- claims -->", "<!-- /claims -->"
 PYTHON = ".venv/bin/python"
 PROFILES = ("embedded", "visdrone-val", "visdrone-val-grid", "paper")  # whose tables the README shows
 REAL_RUN = "visdrone-val/seed0"  # the run of real frames whose classifiers the panorama benchmark asks
+IN_PART = ("winter_car_recall", "winter_noncar_called_car", "car_recall")  # told of retrainings in part
 MOST_COLUMNS = 6  # arms; more become the lines of their table
 
 
@@ -89,6 +90,35 @@ def _vae_objectives(found: dict) -> list[str] | None:
     command = f"`{PYTHON} -m benchmarks.vae_objectives runs/{found['run']}`"
     ours = f"{default:.1f} → {distance[best]:.1f} ({best})"
     return [claim, command, "90 min without bfloat16", "–", ours]
+
+
+def _vae_starts(found: dict) -> list[str] | None:
+    """What the autoencoder's starts come to: bound, and distance of the decoder's own images."""
+    last = {name: rows[-1] for name, rows in found["starts"].items()}
+    names = [name for name in STARTS if name in last]
+    if len(names) < 2:
+        return None
+    claim = (f"autoencoder after {found['steps']} steps, encoder {' / '.join(names)}: held-out ELBO (nats); "
+             "Fréchet distance of the decoder's images")  # fmt: skip
+    bounds = " / ".join(f"{last[name]['heldout_elbo']:,.0f}" for name in names)
+    distances = " / ".join(f"{last[name]['heldout_frechet']:.1f}" for name in names)
+    command = f"`{PYTHON} -m benchmarks.vae_starts runs/{found['run']}`"
+    return [claim, command, "50 min without bfloat16", "–", f"{bounds}; {distances}"]
+
+
+def _in_part(found: dict) -> list[str]:
+    """What each retraining in part gains over the control, and what it costs, on the test part."""
+    told = []
+    for arm in (name for name in ARMS if name in found["arms"]):
+        one = found["arms"][arm]
+        test, control = one["shares"][str(one["kept"])]["test"], found["control"]["test"]
+        moved = (f"{100 * (test[name]['value'] - control[name]['value']):+.1f}" for name in IN_PART)
+        told.append(f"{ARMS[arm].label} ({one['kept']:.0%}) {' / '.join(moved)}")
+    measures = "winter cars known / winter non-cars called car / summer cars known"
+    claim = ("retrainings in part, the share chosen on the validation part, against the control (points "
+             f"on the test part): {measures}")  # fmt: skip
+    command = f"`{PYTHON} -m benchmarks.in_part runs/{found['run']}`"
+    return [claim, command, "15 min without bfloat16", "–", "; ".join(told)]
 
 
 def _image_score(found: dict) -> list[str]:
@@ -160,6 +190,8 @@ MEASURED = (
     ("scene_realism", _scene_realism),
     ("vae_heads", _vae_heads),
     ("vae_objectives", _vae_objectives),
+    ("vae_starts", _vae_starts),
+    ("in_part", _in_part),
     ("image_score", _image_score),
     ("fast_path", _fast_path),
     ("panorama", _panorama),

@@ -23,14 +23,9 @@ PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), stric
 GREY = "0.45"
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
-VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures, what benchmarks/vae_starts.py does
+VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures
     "squared_error": "squared error of an image",
     "kl": "KL divergence, nats",
-    "elbo": "held-out ELBO, nats",
-}
-START_PANELS = {
-    "frechet": "Fréchet distance, decoder alone",
-    "sharpness": "sharpness, share of the real",
     "elbo": "held-out ELBO, nats",
 }
 

@@ -169,7 +169,14 @@ def measure_validation(model: nn.Module, sets: dict[str, ImageSet], path: Comput
     for name, images in chosen.items():
         if not len(images):
             raise runs.InputError(f"validation set {name}", "no images", "at least one, to choose by")
-    return measure(_checked(_ask(model, chosen, path)), "valid")
+    return measure(answers_of(model, chosen, path), "valid")
+
+
+def answers_of(
+    model: nn.Module, sets: dict[str, ImageSet], path: ComputePath
+) -> dict[str, evaluation.Answers]:
+    """A classifier's checked answers on every set, without keeping them on disk."""
+    return _checked(_ask(model, sets, path))
 
 
 def read_answers(file: Path) -> dict[str, evaluation.Answers]:

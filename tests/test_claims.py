@@ -72,6 +72,24 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
             "difference": {"mean": -0.001, "low": -0.004, "high": 0.002}}  # fmt: skip
     runs.write_json(figures / "benchmarks" / "fast_path.json", fast)
     assert "the best of 2 others" in claims.table(figures) and "| 13.1 → 8.4 (b) |" in claims.table(figures)
+    early = {"heldout_elbo": 1.0, "heldout_frechet": 99.0}
+    starts = {"scratch": [early, {"heldout_elbo": 1017.4, "heldout_frechet": 13.0}],
+              "transferred": [early, {"heldout_elbo": 1032.2, "heldout_frechet": 12.5}]}  # fmt: skip
+    starts = {"starts": starts, "steps": 300, "run": "a/b"}
+    runs.write_json(figures / "benchmarks" / "vae_starts.json", starts)
+    row = "encoder transferred / scratch: held-out ELBO (nats); Fréchet distance of the decoder's images"
+    assert row in claims.table(figures) and "| 1,032 / 1,017; 12.5 / 13.0 |" in claims.table(figures)
+
+    def place(*values):
+        return {"test": {name: {"value": v} for name, v in zip(claims.IN_PART, values, strict=True)}}
+
+    ways = {"0.5": place(0.95, 0.25, 0.97), "1.0": place(1, 1, 0)}
+    arms = {"vae_recoloured": {"kept": 0.5, "shares": ways}}
+    arms |= {"oversampled": {"kept": 1.0, "shares": {"1.0": place(0.9, 0.3, 0.98)}}}
+    part = {"run": "a/b", "arms": arms, "control": place(0.93, 0.26, 0.975)}
+    runs.write_json(figures / "benchmarks" / "in_part.json", part)
+    told = "winter crops, repeated (100%) -3.0 / +4.0 / +0.5; with counterexamples (50%) +2.0 / -1.0 / -0.5"
+    assert f"| {told} |" in claims.table(figures)
     usual = {"absolute_difference": {"f1": 0.6}, "structural_similarity": {"f1": 0.7}}
     changes = {"pairs": 9, "recall": 0.9, "precision": 0.8, "f1": 0.85} | usual
     panorama = {"folder": "place", "changes": changes, "classification": {"car_called_car": None},

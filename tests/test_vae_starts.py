@@ -43,7 +43,7 @@ def test_curves_of_every_start(small_run, capsys):
     assert len(set(ends.values())) == 4, "the starts differ"
     assert "from scratch: after 4 steps held-out ELBO" in capsys.readouterr().out
     assert vae_starts.TARGET.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    drawn = figures.vae_curves(found["starts"], figures.START_PANELS)
+    drawn = figures.vae_curves(found["starts"], vae_starts.PANELS)
     assert [len(axis.lines) for axis in drawn.axes] == [4, 4, 4]
 
 
