@@ -208,7 +208,6 @@ def test_the_command_for_a_run_that_no_profile_lists(repository, profile):
 
 
 def test_a_missing_file_of_an_earlier_notebook_names_the_command(repository):
-    (repository / "params" / "mine").mkdir()
     run = start("02_classifier_training", {"profile": "mine", "seed": 4, "steps": 1})
     with pytest.raises(InputError, match="make reproduce PROFILE=mine SEEDS=4"):
         run.need("division.npz")
@@ -244,8 +243,3 @@ def test_another_number_makes_a_run_of_its_own(profile, repository):
         assert run.need(file) == place
     with pytest.raises(MissingStep):
         run.need("answers/winter.npz", without=True)  # of the run that it starts from
-
-
-def test_a_notebook_of_no_profile_is_refused(repository):
-    with pytest.raises(InputError, match="^PROFILE: found 'embeded', expected one of embedded$"):
-        start("02_classifier_training", {"profile": "embeded", "seed": 0, "steps": 1})
