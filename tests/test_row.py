@@ -88,6 +88,10 @@ def test_only_what_the_arm_needs_is_run(tmp_path, monkeypatch):
     assert read("05_retraining")["arms"] == ["continued"]  # what the run that it starts from needs
     assert read("profile") == {"object": [3], "variants": [
         {"arms": ["winter"], "starts": ["transferred"], "n_winter": [50], "object": [3]}]}  # fmt: skip
+    row.restrict(tmp_path, "mine", "winter_part", RunName("object", 3))  # with what it takes in part
+    assert read("05_retraining")["arms"] == ["continued", "winter", "winter_part"]
+    row.restrict(tmp_path, "mine", "winter_part", RunName("object", 3, 50))
+    assert read("profile")["variants"][0]["arms"] == ["winter", "winter_part"]
     names = row.restrict(tmp_path, "mine", "vae_transfer", RunName("object", 3, 50, 9))
     assert names == ["seed3", "seed3-winter50", "seed3-winter50-synthetic9"]
     variants = read("profile")["variants"]
