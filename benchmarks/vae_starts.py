@@ -83,13 +83,13 @@ def main(arguments: list[str] | None = None) -> int:
             "n_heldout": len(cars.heldout), "precision": path.precision,
         }  # fmt: skip
         found = earlier(TARGET, about, "starts")
+        figures.style()
         for name in options.only:
             found[name] = curve(run, name, cars, judge, options.steps, path)
             runs.write_json(TARGET, about | {"starts": found})
+            curves = {STARTS[name]: found[name] for name in STARTS if name in found}
+            figures.save(figures.vae_curves(curves, PANELS), TARGET.with_suffix(".png"))
             print(line(name, found[name][-1]), flush=True)
-        figures.style()
-        curves = {STARTS[name]: found[name] for name in STARTS if name in found}
-        figures.save(figures.vae_curves(curves, PANELS), TARGET.with_suffix(".png"))
     except (runs.InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

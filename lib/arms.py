@@ -21,6 +21,7 @@ class Arm(NamedTuple):
     of: str = ""  # the arm that it takes in part: weights between the classifier before and that one
 
 
+BEFORE, CONTROL = "none", "continued"  # no retraining; the same one without new pictures
 _WHOLE = {
     "none": Arm("before", "", False),
     "continued": Arm("control", "_continued", False),
@@ -38,7 +39,7 @@ _WHOLE = {
     "vae_only": Arm("car from VAE cars alone", "_vae_only", True),
     "vae_recoloured": Arm("with counterexamples", "_recoloured", True),
 }
-_IN_PART = ("winter", "oversampled", "oversampled_recoloured", "vae_transfer", "vae_recoloured")
+_IN_PART = ("winter", "oversampled", "classic", "oversampled_recoloured", "vae_transfer", "vae_recoloured")
 ARMS: dict[str, Arm] = {}  # in the order of Table 2
 for _name, _arm in _WHOLE.items():
     ARMS[_name] = _arm

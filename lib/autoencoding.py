@@ -133,13 +133,14 @@ def train_vae(
         return measured | dict(watch() if watch else {})
 
     seen = body.state_dict().values() if body is not None else ()
+    chosen_by = (heldout,) if patience and heldout is not None else ()
     history = fit(
         vae,
         batch_loss,
         schedule,
         path=path,
         checkpoint=checkpoint,
-        settings=(images, objective, freeze_steps, path, *(t.cpu().numpy() for t in seen)),
+        settings=(images, objective, freeze_steps, path, *chosen_by, *(t.cpu().numpy() for t in seen)),
         title=title,
         after=after if heldout is not None else None,
         after_every=measure_every or schedule.steps,

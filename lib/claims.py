@@ -99,7 +99,7 @@ def _vae_starts(found: dict) -> list[str] | None:
     if len(names) < 2:
         return None
     claim = (f"autoencoder after {found['steps']} steps, encoder {' / '.join(names)}: held-out ELBO (nats); "
-             "Fréchet distance of the decoder's images")  # fmt: skip
+             "Fréchet distance of the decoder's images; one seed")  # fmt: skip
     bounds = " / ".join(f"{last[name]['heldout_elbo']:,.0f}" for name in names)
     distances = " / ".join(f"{last[name]['heldout_frechet']:.1f}" for name in names)
     command = f"`{PYTHON} -m benchmarks.vae_starts runs/{found['run']}`"
@@ -111,14 +111,14 @@ def _in_part(found: dict) -> list[str]:
     told = []
     for arm in (name for name in ARMS if name in found["arms"]):
         one = found["arms"][arm]
-        test, control = one["shares"][str(one["kept"])]["test"], found["control"]["test"]
-        moved = (f"{100 * (test[name]['value'] - control[name]['value']):+.1f}" for name in IN_PART)
-        told.append(f"{ARMS[arm].label} ({one['kept']:.0%}) {' / '.join(moved)}")
+        control = found["control"]
+        moved = (f"{100 * (one['part'][name]['value'] - control[name]['value']):+.1f}" for name in IN_PART)
+        told.append(f"{ARMS[arm].label} ({one['share']:.0%}) {' / '.join(moved)}")
     measures = "winter cars known / winter non-cars called car / summer cars known"
-    claim = ("retrainings in part, the share chosen on the validation part, against the control (points "
-             f"on the test part): {measures}")  # fmt: skip
+    claim = ("retrainings in part, the share chosen on the validation part, against the control (one "
+             f"seed, points on the test part): {measures}")  # fmt: skip
     command = f"`{PYTHON} -m benchmarks.in_part runs/{found['run']}`"
-    return [claim, command, "15 min without bfloat16", "–", "; ".join(told)]
+    return [claim, command, "seconds, after notebook 05", "–", "; ".join(told)]
 
 
 def _image_score(found: dict) -> list[str]:

@@ -72,7 +72,8 @@ def baseline_scores(valid: Mapping[tuple, Mapping[str, Mapping[str, float]]]) ->
     valid: (split, n_winter, seed) -> arm -> measures of `testsets.measure(answers, "valid")`. The score is
     the recall of winter cars minus the share of winter non-cars called car (Youden's J): recall alone
     would choose whoever says "car" most. Only arms of the most seeds are compared, over the seeds that all of
-    these have. Columns: split, n_winter, arm, score (mean over seeds), seeds.
+    these have. An arm in part chose its share on the same part: its score flatters it a little. Columns:
+    split, n_winter, arm, score (mean over seeds), seeds.
     """
     rows = [
         {"split": split, "n_winter": n_winter, "arm": arm, "seed": seed,

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from lib.arms import ARMS
+from lib.arms import BEFORE as BEFORE  # offered here too
+from lib.arms import CONTROL as CONTROL
 from lib.intervals import DRAWS, ROUNDING, Measure, bootstrap_at_share, over_seeds, ratio_over_seeds, share
 from lib.intervals import bootstrap_by_sequence as bootstrap_by_sequence  # offered here too
 from lib.intervals import wilson as wilson
@@ -28,7 +30,6 @@ CAR = CLASSES.index("car")
 PROTOCOLS = ("paper", "heldout")
 SPLITS = ("object", "sequence")
 ARMS_WITHOUT_SAMPLES = tuple(name for name, arm in ARMS.items() if not arm.samples)  # n_synthetic is 0
-CONTROL, BEFORE = "continued", "none"
 SIMULATED = "simulated winter"  # the label of every number that drawn snow made
 NONCARS = "winter_noncar_called_car"  # may be of another winter than the cars, see `noncars_winter`
 COLUMNS = (

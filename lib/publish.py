@@ -96,6 +96,11 @@ def loop_files(profile: str) -> dict[str, Path]:
     What is committed of other runs stays.
     """
     folder, committed, here = profile_folder(profile), folder_of(profile), _loops(profile)
+    for run in here:
+        loop, classifier = folder / run / "metrics" / LOOP, folder / run / "classifier.safetensors"
+        if classifier.exists() and classifier.stat().st_mtime > loop.stat().st_mtime:
+            found = f"older than {run}/classifier.safetensors"
+            raise InputError(loop, found, f"make improve PROFILE={profile}")
     files = {f"metrics/{path.parent.name}/{LOOP}": path for path in committed.glob(f"metrics/*/{LOOP}")}
     files |= {f"metrics/{run}/{LOOP}": folder / run / "metrics" / LOOP for run in here}
     place = folder / here[0] / "figures" if here else committed
@@ -133,6 +138,15 @@ def write_files(files: dict[str, Path], target: Path) -> int:
                 temporary.write_bytes(content)
             written += 1
     return written
+
+
+def write_loop(files: dict[str, Path], target: Path) -> tuple[int, int]:
+    """Copy what `loop_files` named; figures of an earlier loop that are not among them go."""
+    written = write_files(files, target)
+    old = [target / name for name in LOOP_FIGURES if name not in files and (target / name).exists()]
+    for path in old:
+        path.unlink()
+    return written, len(old)
 
 
 def publish_files(files: dict[str, Path], target: Path) -> tuple[int, int]:
@@ -255,7 +269,7 @@ def main(arguments: list[str]) -> int:
             command = f"make improve PROFILE={profile}"
             missing = profile_folder(profile) / "seed0/metrics" / LOOP
             found = _loops(profile) or [runs.require(missing, command)]
-            files, write = loop_files(profile), lambda *given: (write_files(*given), 0)
+            files, write = loop_files(profile), write_loop
         else:
             found = need(profile, "summary/evaluation.json")["runs"]
             files, write = published_files(profile), publish_files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from lib.arms import ARMS
 from lib.batches import torch_seed
 from lib.evaluation import LIMITS
 from lib.intervals import ROUNDING
+from lib.runs import InputError
 from lib.visdrone import CAR, CLASSES
 
 SMALLEST_AREA = 0.7  # of a crop that classic augmentation keeps: a car stays a car
@@ -114,22 +115,33 @@ def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray
     return found
 
 
-def share_to_keep(
-    measured: Mapping[float, Mapping[str, float]], control: Mapping[str, float]
-) -> float:
+class Kept(NamedTuple):
+    """How much of a retraining is kept."""
+
+    share: float  # of the way from the classifier before to the retrained one, in weights
+    within_limits: bool  # whether it keeps to LIMITS beside the control, on the validation part
+
+
+def share_to_keep(measured: Mapping[float, Mapping[str, float]], control: Mapping[str, float]) -> Kept:
     """How much of a retraining is kept, from validation measures alone.
 
-    measured: share of the way from the classifier before to the retrained one, 0..1, in weights (Wortsman et
-    al. 2022, arXiv 2109.01903) -> measures of `testsets.measure`, and those of the control. Of the shares
-    that keep to LIMITS beside the control, the one with the highest recall of winter cars, the smaller of
-    equals; the smallest share where none does. Raises ValueError for no share.
+    measured: share of the way from the classifier before to the retrained one, above 0 and at most 1, in
+    weights (Wortsman et al. 2022, arXiv 2109.01903) -> measures of `testsets.measure`; control: its own. Of
+    the shares that keep to LIMITS beside the control, the one with the highest recall of winter cars, the
+    smaller of equals; the smallest share where none does. Raises InputError as `check_shares`.
     """
-    if not measured:
-        raise ValueError("shares: found none, expected one at least")
+    check_shares(list(measured))
 
     def kept(values: Mapping[str, float]) -> bool:
         moved = {metric: values[metric] - control[metric] for metric in LIMITS}
         return all(moved[m] * np.sign(limit) <= abs(limit) + ROUNDING for m, limit in LIMITS.items())
 
     allowed = [share for share in sorted(measured) if kept(measured[share])]
-    return max(allowed or [min(measured)], key=lambda share: measured[share]["winter_car_recall"])
+    best = max(allowed or [min(measured)], key=lambda share: measured[share]["winter_car_recall"])
+    return Kept(best, bool(allowed))
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """InputError for shares of a retraining that are none, or not above 0 and at most 1."""
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise InputError("shares", f"{list(shares)}", "shares of a retraining above 0, at most 1")

@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lib import runs, settings
-from lib.arms import SAMPLED, check_arms, check_starts, samples_file, vae_file, weights_file
+from lib.arms import ARMS, CONTROL, SAMPLED, check_arms, check_starts, samples_file, vae_file, weights_file
 from lib.dependencies import READS, data_hashes, is_summary, keep_state, run_folder, states
 from lib.run_names import OUTPUTS, SPLITS, RunName, parse_run
 from lib.runs import InputError
@@ -151,6 +151,8 @@ def inputs(profile: str, notebook: str, run: RunName) -> list[str]:
             f"{maker}/{name}" for name in outputs(profile, earlier, maker)
             if not name.startswith(("metrics/", "timing/", "notebooks/", "answers/", "judge", "state/"))
         ]  # fmt: skip
+    if notebook == "05_retraining" and run.numbers() and any(ARMS[arm].of for arm in arms(profile, run)):
+        found.append(f"{run.maker(DATA)}/answers/{CONTROL}.npz")  # a variant trains no control of its own
     return found
 
 

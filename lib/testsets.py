@@ -160,16 +160,13 @@ def write_answers(
     return arrays
 
 
-def measure_validation(model: nn.Module, sets: dict[str, ImageSet], path: ComputePath) -> dict[str, float]:
-    """What `measure` gives of the validation part, of a classifier as it is.
-
-    Raises InputError where a validation set is empty: a short winter flight may have none to spare.
-    """
+def validation_sets(sets: dict[str, ImageSet]) -> dict[str, ImageSet]:
+    """Those of the validation part; InputError where one is empty: a short winter flight may have none."""
     chosen = {name: sets[name] for name in (SUMMER["valid"], *WINTER["valid"])}
     for name, images in chosen.items():
         if not len(images):
             raise runs.InputError(f"validation set {name}", "no images", "at least one, to choose by")
-    return measure(answers_of(model, chosen, path), "valid")
+    return chosen
 
 
 def answers_of(

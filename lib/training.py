@@ -103,15 +103,15 @@ def fit(
     best = {"step": 0, "value": -math.inf, "model": None}  # of early stopping
     if stopping and not (after and stopping.patience > 0):
         raise ValueError(f"stopping: found {stopping}, expected a measure and a patience of at least 1")
-    settings = (*settings, stopping) if stopping else settings
+    settings = (*settings, stopping, after_every) if stopping else settings
     identity = training_identity(model, schedule, settings) if checkpoint else ""
     if checkpoint and Path(checkpoint).exists():
         state = _read_checkpoint(checkpoint, path)
         if state.get("identity") == identity:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
-            history, best = state["history"], state["best"]
-            first = schedule.steps if state["stopped"] else state["step"]
+            history, best = state["history"], state.get("best", best)  # not in files of older code
+            first = schedule.steps if state.get("stopped") else state["step"]
     saved = time.monotonic()
     logged: list[dict[str, Tensor]] = []
     waiting: list[tuple[int, dict[str, Tensor]]] = []  # rows of the history that are still on the device

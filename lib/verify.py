@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lib import runs, settings
@@ -77,15 +78,15 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
 
     Columns: KEYS, ours, committed (NaN: not there), points (difference in hundredths),
     tolerance, beyond (bool). attrs["compared"] is the number of measurements compared, attrs["new"] the
-    metrics that the committed table, of older code, does not know: they are not compared.
+    metrics that the committed table, of older code, does not know, and the arms that it has not of a run:
+    they are not compared.
     """
-    common = _runs(ours) & _runs(committed)
+    common = _rows(ours, RUN) & _rows(committed, RUN)
     new = sorted(set(ours["metric"]) - set(committed["metric"]))
-    ours = ours[~ours["metric"].isin(new)]
-    tables = [
-        table[[run in common for run in table[RUN].itertuples(index=False, name=None)]][[*KEYS, "value"]]
-        for table in (ours, committed)
-    ]
+    ours = _among(ours[~ours["metric"].isin(new)], RUN, common)
+    known = _among(ours, [*RUN, "arm"], _rows(committed, [*RUN, "arm"]))
+    new += [f"arm {arm}" for arm in sorted(set(ours["arm"].drop(known.index)))]
+    tables = [_among(table, RUN, common)[[*KEYS, "value"]] for table in (known, committed)]
     both = tables[0].merge(tables[1], on=KEYS, how="outer", suffixes=("_ours", "_committed"))
     both = both.rename(columns={"value_ours": "ours", "value_committed": "committed"})
     both["points"] = 100 * (both["ours"] - both["committed"])
@@ -97,8 +98,14 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     return found
 
 
-def _runs(table: pd.DataFrame) -> set[tuple]:
-    return set(table[RUN].itertuples(index=False, name=None))
+def _rows(table: pd.DataFrame, columns: list[str]) -> set[tuple]:
+    return set(table[columns].itertuples(index=False, name=None))
+
+
+def _among(table: pd.DataFrame, columns: list[str], known: set[tuple]) -> pd.DataFrame:
+    return table[
+        np.array([row in known for row in table[columns].itertuples(index=False, name=None)], bool)
+    ]
 
 
 def without(table: pd.DataFrame, others: Published) -> pd.DataFrame:
@@ -159,7 +166,7 @@ def verify(profile: str) -> tuple[str, bool]:
     taken = runs.read_json(runs.require(run / "evaluation.json", f"make reproduce PROFILE={profile}"))
     tables[0] = without(tables[0], Published(profile, tuple(taken.get("published", ()))))
     seeds = [sorted(int(seed) for seed in set(table["seed"])) for table in tables]
-    if not _runs(tables[0]) & _runs(tables[1]):
+    if not _rows(tables[0], RUN) & _rows(tables[1], RUN):
         expected = f"at least one of the committed runs, of seeds {seeds[1]}"
         raise InputError(run / "table2.csv", f"none of them, but seeds {seeds[0]}", expected)
     reasons, other = other_machine(*origin), other_data(*origin)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.intervals import ROUNDING, wilson
+from lib.retraining import check_shares
 from lib.runs import InputError
 from lib.visdrone import CLASSES
 
@@ -124,8 +125,7 @@ def improve(
     """
     if not doses or min(doses) < 1:
         raise InputError("doses", f"{list(doses)}", "numbers of new images for a class, at least one")
-    if not shares or not all(0 < share <= 1 for share in shares):
-        raise InputError("shares", f"{list(shares)}", "shares of a retraining above 0, at most 1")
+    check_shares(shares)
     if set(valid) != set(DOMAINS):
         raise InputError("validation parts", ", ".join(valid), " and ".join(DOMAINS))
     before = recalls(predict, valid)

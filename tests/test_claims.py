@@ -81,11 +81,10 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     assert row in claims.table(figures) and "| 1,032 / 1,017; 12.5 / 13.0 |" in claims.table(figures)
 
     def place(*values):
-        return {"test": {name: {"value": v} for name, v in zip(claims.IN_PART, values, strict=True)}}
+        return {name: {"value": v} for name, v in zip(claims.IN_PART, values, strict=True)}
 
-    ways = {"0.5": place(0.95, 0.25, 0.97), "1.0": place(1, 1, 0)}
-    arms = {"vae_recoloured": {"kept": 0.5, "shares": ways}}
-    arms |= {"oversampled": {"kept": 1.0, "shares": {"1.0": place(0.9, 0.3, 0.98)}}}
+    arms = {"vae_recoloured": {"share": 0.5, "part": place(0.95, 0.25, 0.97), "whole": place(1, 1, 0)}}
+    arms |= {"oversampled": {"share": 1.0, "part": place(0.9, 0.3, 0.98), "whole": place(0, 0, 0)}}
     part = {"run": "a/b", "arms": arms, "control": place(0.93, 0.26, 0.975)}
     runs.write_json(figures / "benchmarks" / "in_part.json", part)
     told = "winter crops, repeated (100%) -3.0 / +4.0 / +0.5; with counterexamples (50%) +2.0 / -1.0 / -0.5"

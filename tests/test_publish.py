@@ -85,7 +85,11 @@ def test_the_loop_alone_is_published_beside_other_runs(finished, repository, cap
     assert runs.read_json(place / "metrics/seed7/weak_classes.json") == {"seed": 7}
     assert publish.main(["embedded"]) == 0 and new <= contents(place).keys()  # with the tables they stay
     runs.write_json(finished / "seed1/metrics/data.json", {"source": "visdrone", "winter": "winter pictures"})
-    assert "images_ensemble.png" not in publish.loop_files("embedded")
+    assert publish.main(["embedded", "--loop"]) == 0  # no imagery of real frames, nor an older picture
+    assert contents(place).keys() == (before.keys() | new | {"weak_classes.png"})
+    runs.write_text(finished / "seed1/classifier.safetensors", "trained again")
+    assert publish.main(["embedded", "--loop"]) == 2
+    assert "older than seed1/classifier.safetensors, expected make improve" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words, message", [
@@ -334,6 +338,18 @@ def test_only_runs_that_both_have_are_compared(published, repository, capsys):
     assert both.attrs["compared"] == len(table) and not len(both)
     alone = verify.compare_table2(table.assign(split="sequence"), table, True)
     assert alone.attrs["compared"] == 0
+
+
+def test_an_arm_that_the_committed_run_has_not_is_said_and_not_compared(published, capsys):
+    """A grid may get new arms between its seeds; one that is lost is a difference still."""
+    path = published / "summary/table2.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    new = table[table["arm"] == "vae_transfer"].assign(arm="vae_transfer_part")
+    pd.concat([table, new]).to_csv(path, index=False)
+    assert verify.main(["embedded"]) == 0
+    assert "Not in the committed table, so not compared: arm vae_transfer_part." in capsys.readouterr().out
+    table[(table["arm"] != "vae_transfer") | (table["seed"] != 0)].to_csv(path, index=False)
+    assert verify.main(["embedded"]) == 1
 
 
 @pytest.mark.parametrize("place", ["runs/embedded/summary", "figures/embedded"])

@@ -102,7 +102,7 @@ def values(winter_cars, winter_noncars=0.2, summer_noncars=0.05, summer_cars=0.9
             "noncar_called_car": summer_noncars, "car_recall": summer_cars}  # fmt: skip
 
 
-@pytest.mark.parametrize(("measured", "share"), [
+@pytest.mark.parametrize(("measured", "share"), [  # of all but the last one keeps to the limits
     ({0.25: values(0.8), 0.5: values(0.9), 1.0: values(0.85)}, 0.5),  # the highest recall
     ({0.5: values(0.9), 0.25: values(0.9)}, 0.25),  # of equals the smaller
     ({0.25: values(0.8), 1.0: values(0.99, winter_noncars=0.23)}, 0.25),  # more than two points more
@@ -112,12 +112,14 @@ def values(winter_cars, winter_noncars=0.2, summer_noncars=0.05, summer_cars=0.9
     ({0.5: values(0.9, summer_cars=0.95), 1.0: values(0.99, summer_cars=0.9)}, 0.5),  # none: the smallest
 ])  # fmt: skip
 def test_how_much_of_a_retraining_is_kept(measured, share):
-    assert share_to_keep(measured, values(0.7)) == share
+    kept = share_to_keep(measured, values(0.7))
+    assert kept == (share, any(one["car_recall"] > 0.95 for one in measured.values()))
 
 
-def test_of_no_share_nothing_is_kept():
-    with pytest.raises(ValueError, match="^shares: found none"):
-        share_to_keep({}, values(0.7))
+@pytest.mark.parametrize("shares", [[], [0.0, 0.5], [25, 50]])
+def test_shares_that_cannot_be(shares):
+    with pytest.raises(InputError, match="^shares: found "):
+        share_to_keep({share: values(0.8) for share in shares}, values(0.7))
 
 
 def test_an_arm_in_part_needs_the_whole():

@@ -179,6 +179,14 @@ def test_a_profile_with_variants(checkout, monkeypatch):
              for rule, run in jobs(dry_run(checkout, "--config", "profile=many", "seeds="))]  # fmt: skip
     assert sorted(found) == [("evaluation", ""), ("retraining", "seed0-winter50"),
                              ("retraining", "seed1-winter50")]  # fmt: skip
+    control = "seed0/answers/continued.npz"  # of the run that it starts from; read by arms in part alone
+    for arms, needed in (("[winter]", False), ("[winter, winter_part]", True)):
+        (folder / "05_retraining.yaml").write_text("profile: many\narms: [continued, winter, winter_part]\n")
+        profile.write_text(f"object: [0]\nvariants:\n- {{n_winter: [50], object: [0], arms: {arms}}}\n")
+        inputs = {run: stages.inputs("many", "05_retraining", parse_run(run)) for run in ("seed0", names[3])}
+        assert (control in inputs[names[3]]) == needed and control not in inputs["seed0"]
+    (folder / "05_retraining.yaml").unlink()
+    profile.write_text("object: [0]\nvariants:\n- {n_winter: [50], object: [0], arms: [winter]}\n")
     words = stages.command("many", "05_retraining", ["seed0-winter50"], checkout / "x.ipynb")
     assert json.loads(words[words.index("-y") + 1]) == {"n_winter": 50, "arms": ["winter"]}
     assert "-y" not in stages.command("many", "05_retraining", ["seed0"], checkout / "x.ipynb")

@@ -215,6 +215,17 @@ def test_an_empty_test_set_is_named_and_an_empty_validation_set_is_left_out(tmp_
     assert not (tmp_path / "b.npz").exists()
 
 
+def test_a_choice_on_the_validation_part_needs_all_of_it(store, division):
+    sets = testsets.test_sets(store, division)
+    chosen = testsets.validation_sets(sets)
+    assert list(chosen) == ["valid_summer", "valid_winter_cars", "valid_winter_noncars"]
+    found = testsets.measure(testsets.answers_of(build_classifier(width=8), chosen, CPU), "valid")
+    assert set(found) >= {"winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car"}
+    none = testsets.ImageSet(np.zeros((0, 32, 32, 3), np.uint8), np.empty(0, int), np.empty(0, str))
+    with pytest.raises(InputError, match="^validation set valid_winter_cars: found no images"):
+        testsets.validation_sets(sets | {"valid_winter_cars": none})
+
+
 def test_both_domains_hold_all_classes(store, division):
     sets = testsets.test_sets(store, division)
     parts = {"test": ("summer", "winter_heldout", "winter_noncars"),

@@ -266,6 +266,29 @@ def test_early_stopping_goes_on_from_a_checkpoint(images, tmp_path, monkeypatch,
     assert not again[2] and same(whole[0], again[0]) and whole[1] == again[1]
 
 
+def test_what_stops_early_depends_on_what_it_reads(images, tmp_path):
+    """Other held-out images, or measured at other steps: another training, whatever lies there."""
+    def train(heldout, every, checkpoint=None):
+        vae = small_vae()
+        return train_vae(vae, images[0], Schedule(6, 8, 1e-3, 0), path=CPU, objective=Objective(), patience=1,
+                         heldout=heldout, measure_every=every, checkpoint=checkpoint), vae  # fmt: skip
+
+    others, checkpoint = 255 - images[0][:10], tmp_path / "vae.pt"
+    train(images[0][:10], 2, checkpoint)
+    for given in ((others, 2), (others, 3)):
+        fresh, after = train(*given), train(*given, checkpoint)
+        assert fresh[0] == after[0] and same(fresh[1], after[1])
+
+
+def test_a_checkpoint_of_older_code_is_gone_on_from(images, tmp_path):
+    whole = run_vae(images)
+    run_vae(images, checkpoint=tmp_path / "net.pt")
+    state = torch.load(tmp_path / "net.pt", weights_only=True)
+    torch.save({key: state[key] for key in state if key not in ("best", "stopped")}, tmp_path / "net.pt")
+    again = run_vae(images, checkpoint=tmp_path / "net.pt")
+    assert same(whole[0], again[0]) and whole[1] == again[1]
+
+
 def test_early_stopping_needs_something_to_read(images):
     with pytest.raises(ValueError, match="^stopping: found "):
         train_vae(
