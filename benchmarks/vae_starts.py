@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, earlier, open_run
 from benchmarks.vae_objectives import BATCH, IMAGES, RATE, drawing
@@ -87,13 +88,26 @@ def main(arguments: list[str] | None = None) -> int:
         for name in options.only:
             found[name] = curve(run, name, cars, judge, options.steps, path)
             runs.write_json(TARGET, about | {"starts": found})
-            curves = {STARTS[name]: found[name] for name in STARTS if name in found}
-            figures.save(figures.vae_curves(curves, PANELS), TARGET.with_suffix(".png"))
+            figures.save(curves_figure(found), TARGET.with_suffix(".png"))
             print(line(name, found[name][-1]), flush=True)
     except (runs.InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def curves_figure(found: dict[str, list[dict]]) -> Figure:
+    """The curves of the starts. Bounds of the first steps may be so low that they would hide the others."""
+    figure = figures.vae_curves({STARTS[name]: found[name] for name in STARTS if name in found}, PANELS)
+    axis = figure.axes[list(PANELS).index("elbo")]
+    rows = [(row["heldout_elbo"], row["step"]) for curve in found.values() for row in curve]
+    low, high = min(rows)[0], max(rows)[0]
+    shown = min(bound for bound, step in rows if step > max(step for _, step in rows) / 4)
+    if low < shown:
+        axis.set_ylim(shown - 0.1 * (high - shown), high + 0.1 * (high - shown))
+        told = f"below it: down to {low:,.0f} at step {min(rows)[1]}"
+        axis.set_title(told, fontsize=8, fontweight="normal")
+    return figure
 
 
 def line(name: str, row: dict) -> str:

@@ -35,7 +35,11 @@ TINY = {  # smaller still than the tiny profile
     } | PLAIN,
     "03_vae_transfer": {"latent_dim": 8, "steps": 150, "batch_size": 8} | PLAIN,
     "04_generation": {"n_synthetic": 40, "judge_width": 8, "judge_passes": 0.5, "batch_size": 32} | PLAIN,
-    "05_retraining": {"n_synthetic": 40, "steps": 4, "batch_size": 16} | PLAIN,
+    "05_retraining": {
+        "n_synthetic": 40, "steps": 4, "batch_size": 16, "shares": [0.5, 1.0],
+        "arms": ["continued", "oversampled_recoloured", "vae_transfer", "vae_recoloured",
+                 "vae_recoloured_part"],
+    } | PLAIN,
     "07_panorama_anomalies": {"drawn_frames": [2, 2], "drawn_vehicles": 12},
 }  # fmt: skip
 
@@ -173,7 +177,8 @@ def test_the_chain_makes_every_file(chain):
     for name in ("division.npz", "classifier.safetensors", "vae_car.safetensors", "synthetic_car.npy",
                  "judge.safetensors", "classifier_continued.safetensors", "classifier_retrained.safetensors",
                  "answers/none.npz", "answers/continued.npz", "answers/vae_transfer.npz",
-                 "answers/vae_recoloured.npz", "recoloured.npy"):  # fmt: skip
+                 "answers/vae_recoloured.npz", "answers/vae_recoloured_part.npz", "recoloured.npy",
+                 "classifier_oversampled_recoloured.safetensors"):  # fmt: skip
         assert (seed / name).stat().st_size > 0, name
     for name in ("data", "table1", "classifier", "vae", "transfer", "generation", "retraining"):
         assert json.loads((seed / f"metrics/{name}.json").read_text()), name
@@ -185,6 +190,8 @@ def test_the_chain_makes_every_file(chain):
     table = pd.read_csv(summary / "table2.csv", keep_default_na=False)
     assert set(table["arm"]) >= {"none", "continued", "vae_transfer"}
     assert table["value"].between(0, 1).all()
+    kept = json.loads((seed / "metrics/retraining.json").read_text())["kept"]
+    assert kept.keys() == {"vae_recoloured_part"} and kept["vae_recoloured_part"]["share"] in (0.5, 1.0)
     assert np.load(seed / "synthetic_car.npy").shape == (40, 32, 32, 3)
     leftovers = [p for p in (chain["A"] / "runs").rglob("*") if ".part" in p.name or "checkpoints" in p.parts]
     assert not leftovers
@@ -254,12 +261,12 @@ def test_a_row_from_scratch_is_the_published_one(chain):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST_"))}
     environment |= {"PYTHONPATH": str(a), "JUPYTER_PREFER_ENV_PATH": "1", "MPLBACKEND": ""}
     for module in ("lib.report", "lib.row"):
-        which = ["vae_recoloured", "0"] if module == "lib.row" else []  # not the arm of notebook 07
+        which = ["vae_recoloured_part", "0"] if module == "lib.row" else []  # not the arm of notebook 07
         words = [sys.executable, "-m", module, "tiny", *which]
         done = subprocess.run(words, cwd=a, env=environment, capture_output=True, text=True, timeout=LIMIT)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         if module == "lib.report":
             shutil.copytree(a / "runs/tiny/summary", a / "figures/tiny")
     assert "all must be equal" in done.stdout
-    count = len(pd.read_csv(a / "runs/tiny/row/seed0-vae_recoloured/row.csv"))
+    count = len(pd.read_csv(a / "runs/tiny/row/seed0-vae_recoloured_part/row.csv"))
     assert count >= 20 and f"{count} measurements, {count} equal, 0 within tolerance, 0 beyond" in done.stdout

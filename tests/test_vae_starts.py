@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks import vae_cars, vae_starts
-from lib import figures, runs
+from lib import runs
 from lib.acceleration import choose_path
 from lib.models import build_classifier
 from lib.weights import save_network
@@ -43,8 +43,20 @@ def test_curves_of_every_start(small_run, capsys):
     assert len(set(ends.values())) == 4, "the starts differ"
     assert "from scratch: after 4 steps held-out ELBO" in capsys.readouterr().out
     assert vae_starts.TARGET.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    drawn = figures.vae_curves(found["starts"], vae_starts.PANELS)
+    drawn = vae_starts.curves_figure(found["starts"])
     assert [len(axis.lines) for axis in drawn.axes] == [4, 4, 4]
+
+
+def test_bounds_of_the_first_steps_do_not_hide_the_others():
+    def rows(*bounds):
+        return [{"step": k + 1, "heldout_elbo": b, "heldout_frechet": 9.0, "heldout_sharpness": 0.1}
+                for k, b in enumerate(bounds)]  # fmt: skip
+
+    high = rows(-9, 500, 700, 800, 900, 1000)
+    axis = vae_starts.curves_figure({"scratch": high, "transferred": rows(*[-9e5] + [600] * 5)}).axes[2]
+    assert axis.get_ylim() == (450.0, 1050.0) and axis.get_title() == "below it: down to -900,000 at step 1"
+    axis = vae_starts.curves_figure({"scratch": rows(500, 400, 450, 460, 470, 480)}).axes[2]
+    assert axis.get_title() == ""
 
 
 def test_curves_of_another_length_do_not_stand_beside_each_other(small_run):
