@@ -58,7 +58,7 @@ def compared(run: Run) -> dict:
 
 def way_figure(found: dict) -> Figure:
     """Each arm's way from the classifier before (square) to what was kept (ring) and the whole (point)."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
     for axis, (across, label) in zip(axes, PANELS.items(), strict=True):
 
         def place(measures: dict, across: str = across) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def way_figure(found: dict) -> Figure:
         axis.plot(*place(found["control"]), "X", color="black", markersize=7, label=ARMS[CONTROL].label)
         axis.set(xlabel=label)
     axes[0].set_ylabel(f"winter cars known, %\n({found['winter']})")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle("Retrained wholly and in part, test part, one seed", fontsize=11)
     return figure
 

@@ -118,7 +118,7 @@ def _in_part(found: dict) -> list[str]:
     claim = ("retrainings in part, the share chosen on the validation part, against the control (one "
              f"seed, points on the test part): {measures}")  # fmt: skip
     command = f"`{PYTHON} -m benchmarks.in_part runs/{found['run']}`"
-    return [claim, command, "seconds, after notebook 05", "–", "; ".join(told)]
+    return [claim, command, "seconds, after notebook 05 with these arms", "–", "; ".join(told)]
 
 
 def _image_score(found: dict) -> list[str]:
