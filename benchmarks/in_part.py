@@ -17,11 +17,11 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lib import evaluation, figures, runs
+from lib import figures, runs
 from lib.arms import ARMS, BEFORE, CONTROL
 from lib.run_names import parse_run
 from lib.settings import ROOT, Run
-from lib.testsets import WINTER, read_answers
+from lib.testsets import measures, read_answers
 
 TARGET = ROOT / "figures" / "benchmarks" / "in_part.json"
 SHOWN = ("winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car", "accuracy")
@@ -31,9 +31,7 @@ PANELS = {"winter_noncar_called_car": "winter non-cars called car, %", "car_reca
 def measured(run: Run, arm: str) -> dict[str, dict[str, float]]:
     """Each measure of an arm on the test part, held out: value, low and high."""
     file = run.need(f"answers/{arm}.npz", without=arm in (BEFORE, CONTROL))  # a variant has none of its own
-    answers = read_answers(file)
-    cars, noncars = (answers[name] for name in WINTER["test"])
-    found = evaluation.summer_measures(answers["summer"]) | evaluation.winter_measures(cars, noncars)
+    found = measures(read_answers(file))
     keys = ("value", "low", "high")
     return {name: {key: float(getattr(found[name], key)) for key in keys} for name in SHOWN}
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from lib import data, runs, settings
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective
 from lib.division import Division
+from lib.models import VAE, Classifier, build_vae
 from lib.run_names import parse_run
 from lib.settings import Run
 from lib.testsets import summer_cars, test_sets, winter_cars
-from lib.weights import load_classifier
+from lib.weights import load_classifier, transfer
 
 DEFAULTS = settings.values("embedded", "03_vae_transfer")  # of notebook 03: steps, batch_size, rate, ...
 OBJECTIVE = Objective.of(DEFAULTS)
+BATCH, RATE = DEFAULTS["batch_size"], DEFAULTS["rate"]
 
 
 class Cars(NamedTuple):
@@ -59,6 +64,35 @@ def open_run(folder: Path, name: str) -> Opened:
     run = Run.named(folder.resolve().parent.name, parse_run(folder.name), name)
     cars, path = read_cars(run), choose_path()
     return Opened(run, cars, path.place(load_classifier(run.need("judge.safetensors"))[0]), path)
+
+
+def build(run: Run, latent_dim: int, start: str = "transferred") -> tuple[Classifier, VAE]:
+    """The run's classifier, and an autoencoder from one of the starts of notebook 03."""
+    classifier, numbers = load_classifier(run.need("classifier.safetensors"))
+    torch.manual_seed(run.seed)
+    vae = build_vae(numbers["groups"], numbers["width"], numbers["compression"], latent_dim)
+    if start != "scratch":
+        transfer(classifier, vae, start == "mirrored")
+    return classifier, vae
+
+
+def read_options(
+    purpose: str, names: Iterable[str], arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """Command line of a benchmark that measures several autoencoders of a run: run, steps, only."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
+    parser.add_argument("--steps", type=int, default=DEFAULTS["steps"], help="default: notebook 03's")
+    parser.add_argument("--only", nargs="+", choices=list(names), default=list(names), metavar="NAME")
+    return parser.parse_args(arguments)
+
+
+def conditions(opened: Opened, steps: int, images: int) -> dict[str, Any]:
+    """What must be the same for results to stand beside each other."""
+    return {
+        "run": f"{opened.run.profile}/{opened.run.name}", "steps": steps, "batch_size": BATCH, "rate": RATE,
+        "images": images, "n_heldout": len(opened.cars.heldout), "precision": opened.path.precision,
+    }  # fmt: skip
 
 
 def earlier(target: Path, about: dict[str, Any], key: str) -> dict:

@@ -10,27 +10,34 @@ figures/benchmarks/vae_objectives.json as soon as it is there; --only measures s
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, earlier, open_run
+from benchmarks.vae_cars import (
+    BATCH,
+    OBJECTIVE,
+    RATE,
+    Cars,
+    build,
+    conditions,
+    earlier,
+    open_run,
+    read_options,
+)
 from lib import quality, runs, settings
 from lib.acceleration import ComputePath
 from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
-from lib.models import LATENT_DIM, VAE, build_vae
+from lib.models import LATENT_DIM, VAE
 from lib.settings import ROOT, Run
 from lib.training import embed, predict
 from lib.visdrone import CAR
-from lib.weights import load_classifier, transfer
 
 TARGET = ROOT / "figures" / "benchmarks" / "vae_objectives.json"
-BATCH, RATE, IMAGES = DEFAULTS["batch_size"], DEFAULTS["rate"], 1000
+IMAGES = 1000
 FRECHET = "classifier_feature_frechet_distance"
 MEASURES = (
     FRECHET, "classifier_feature_kernel_distance", "precision", "recall", "coverage", "sharpness_ratio",
@@ -80,10 +87,7 @@ def measure(vae: VAE, cars: Cars, judge: torch.nn.Module, path: ComputePath, see
 
 def train(run: Run, variant: Variant, cars: Cars, steps: int, path: ComputePath) -> VAE:
     """One autoencoder from the run's classifier."""
-    classifier, numbers = load_classifier(run.need("classifier.safetensors"))
-    torch.manual_seed(run.seed)
-    vae = build_vae(numbers["groups"], numbers["width"], numbers["compression"], variant.latent_dim)
-    transfer(classifier, vae)
+    classifier, vae = build(run, variant.latent_dim)
     schedule = Schedule(variant.length * steps, BATCH, RATE, run.seed)
     train_vae(
         vae, cars.learnt, schedule, path=path, objective=variant.objective, classifier=classifier,
@@ -93,17 +97,10 @@ def train(run: Run, variant: Variant, cars: Cars, steps: int, path: ComputePath)
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 2 and one line where a run is missing or a variant has no such name."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
-    parser.add_argument("--steps", type=int, default=DEFAULTS["steps"], help="default: notebook 03's")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    options = parser.parse_args(arguments)
+    options = read_options(__doc__.splitlines()[0], VARIANTS, arguments)
     try:
-        run, cars, judge, path = open_run(options.run, "vae_objectives")
-        about = {
-            "run": f"{run.profile}/{run.name}", "steps": options.steps, "batch_size": BATCH, "rate": RATE,
-            "images": IMAGES, "n_heldout": len(cars.heldout), "precision": path.precision,
-        }  # fmt: skip
+        run, cars, judge, path = opened = open_run(options.run, "vae_objectives")
+        about = conditions(opened, options.steps, IMAGES)
         found = earlier(TARGET, about, "variants")
         for name in options.only:
             variant = VARIANTS[name]

@@ -12,25 +12,32 @@ measures some again.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, Cars, earlier, open_run
-from benchmarks.vae_objectives import BATCH, IMAGES, RATE, drawing
+from benchmarks.vae_cars import (
+    BATCH,
+    DEFAULTS,
+    OBJECTIVE,
+    RATE,
+    Cars,
+    build,
+    conditions,
+    earlier,
+    open_run,
+    read_options,
+)
+from benchmarks.vae_objectives import IMAGES, drawing
 from lib import figures, quality, runs
 from lib.acceleration import ComputePath
 from lib.arms import STARTS
 from lib.autoencoding import train_vae
 from lib.batches import Schedule
 from lib.generation import generate
-from lib.models import build_vae
 from lib.settings import ROOT, Run
 from lib.training import embed
-from lib.weights import load_classifier, transfer
 
 TARGET = ROOT / "figures" / "benchmarks" / "vae_starts.json"
 POINTS = 12  # of each curve
@@ -46,11 +53,7 @@ def curve(
     run: Run, start: str, cars: Cars, judge: torch.nn.Module, steps: int, path: ComputePath
 ) -> list[dict]:
     """What was measured from one start: step, heldout_ elbo, kl, ..., frechet and sharpness."""
-    classifier, numbers = load_classifier(run.need("classifier.safetensors"))
-    torch.manual_seed(run.seed)
-    vae = build_vae(numbers["groups"], numbers["width"], numbers["compression"], DEFAULTS["latent_dim"])
-    if start != "scratch":
-        transfer(classifier, vae, start == "mirrored")
+    _, vae = build(run, DEFAULTS["latent_dim"], start)
     real = embed(judge, cars.heldout, path)
     sharp = float(quality.sharpness(cars.heldout).mean())
 
@@ -71,17 +74,11 @@ def curve(
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 2 and one line where a run is missing or a start has no such name."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
-    parser.add_argument("--steps", type=int, default=DEFAULTS["steps"], help="default: notebook 03's")
-    parser.add_argument("--only", nargs="+", choices=STARTS, default=list(STARTS), metavar="NAME")
-    options = parser.parse_args(arguments)
+    options = read_options(__doc__.splitlines()[0], STARTS, arguments)
     try:
-        run, cars, judge, path = open_run(options.run, "vae_starts")
-        about = {
-            "run": f"{run.profile}/{run.name}", "steps": options.steps, "batch_size": BATCH, "rate": RATE,
-            "objective": OBJECTIVE._asdict(), "freeze_steps": DEFAULTS["freeze_steps"], "images": IMAGES,
-            "n_heldout": len(cars.heldout), "precision": path.precision,
+        run, cars, judge, path = opened = open_run(options.run, "vae_starts")
+        about = conditions(opened, options.steps, IMAGES) | {
+            "objective": OBJECTIVE._asdict(), "freeze_steps": DEFAULTS["freeze_steps"],
         }  # fmt: skip
         found = earlier(TARGET, about, "starts")
         figures.style()

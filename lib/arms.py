@@ -96,22 +96,21 @@ def check_arms(
 
     Raises InputError for an unknown arm, one named twice, one that takes in part another that is not
     there, and where the control is missing: nothing else tells what new pictures did from what more
-    steps do. `numbers`: those of a variant
-    (`lib.run_names`), which has only the arms that they concern and is compared with the control of
-    the run that it starts from; InputError if none is left.
+    steps do. `numbers`: those of a variant (`lib.run_names`), which has only the arms that they concern
+    and is compared with the control of the run that it starts from; InputError if none is left.
     """
-    known = [name for name in ARMS if name != "none"]
+    known = [name for name in ARMS if name != BEFORE]
     for name in names:
         if name not in known:
             raise InputError(where, f"arm {name!r}", f"one of {', '.join(known)}", line)
         if ARMS[name].of and ARMS[name].of not in names:
             raise InputError(where, f"arm {name!r}", f"{ARMS[name].of!r} too, which it takes in part", line)
-    if len(set(names)) < len(names) or (not numbers and "continued" not in names):
+    if len(set(names)) < len(names) or (not numbers and CONTROL not in names):
         found = f"arms {', '.join(names) or 'without a name'}"
         raise InputError(where, found, "each arm once, and continued, the control", line)
     chosen = [name for name in known if name in names]
     if numbers:
-        chosen = [name for name in chosen if name != "continued"]
+        chosen = [name for name in chosen if name != CONTROL]
     if "n_synthetic" in numbers:
         chosen = [name for name in chosen if ARMS[name].samples]
     if not chosen:

@@ -331,6 +331,12 @@ def records(frame: pd.DataFrame) -> list[dict]:
             for row in frame.to_dict("records")]
 
 
+def within(moved: float, limit: float) -> bool:
+    """Whether a measure that moved so far keeps to its limit of LIMITS: no more up, or no more down."""
+    # a hair of slack: 0.12 - 0.10 is 0.01999... or 0.02000...1 by rounding alone
+    return bool(moved * np.sign(limit) <= abs(limit) + ROUNDING)
+
+
 def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
     """Does an arm count as better? One entry for each arm and setting but the baselines, ready for JSON.
 
@@ -356,8 +362,7 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
         for metric, limit in LIMITS.items():
             every = [item[name] for item in row.get(metric, [])]
             moved = None if not every or None in every else max(every, key=lambda x: x * np.sign(limit))
-            # a hair of slack: 0.12 - 0.10 is 0.01999... or 0.02000...1 by rounding alone
-            kept = None if moved is None else bool(moved * np.sign(limit) <= abs(limit) + ROUNDING)
+            kept = None if moved is None else within(moved, limit)
             guards[metric] = {"moved": moved, "limit": limit, "kept": kept}
         low, moved = gain.get(f"{name}_low"), gain.get(name)
         known = moved is not None and all(guard["kept"] is not None for guard in guards.values())

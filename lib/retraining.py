@@ -10,8 +10,7 @@ import torch
 
 from lib.arms import ARMS
 from lib.batches import torch_seed
-from lib.evaluation import LIMITS
-from lib.intervals import ROUNDING
+from lib.evaluation import LIMITS, within
 from lib.runs import InputError
 from lib.visdrone import CAR, CLASSES
 
@@ -133,8 +132,7 @@ def share_to_keep(measured: Mapping[float, Mapping[str, float]], control: Mappin
     check_shares(list(measured))
 
     def kept(values: Mapping[str, float]) -> bool:
-        moved = {metric: values[metric] - control[metric] for metric in LIMITS}
-        return all(moved[m] * np.sign(limit) <= abs(limit) + ROUNDING for m, limit in LIMITS.items())
+        return all(within(values[name] - control[name], limit) for name, limit in LIMITS.items())
 
     allowed = [share for share in sorted(measured) if kept(measured[share])]
     best = max(allowed or [min(measured)], key=lambda share: measured[share]["winter_car_recall"])

@@ -20,6 +20,7 @@ from lib import evaluation, runs
 from lib.acceleration import ComputePath
 from lib.crop_store import CropStore
 from lib.division import Division
+from lib.intervals import DRAWS, Measure
 from lib.training import answer
 from lib.visdrone import CAR, CLASSES
 
@@ -199,14 +200,20 @@ def _checked(arrays: Mapping[str, np.ndarray]) -> dict[str, evaluation.Answers]:
     }
 
 
+def measures(
+    answers: dict[str, evaluation.Answers], part: str = "test", draws: int = DRAWS
+) -> dict[str, Measure]:
+    """Measures of a part, "test" (held-out protocol) or "valid", with intervals from so many `draws`."""
+    cars, noncars = WINTER[part]
+    found = evaluation.summer_measures(answers[SUMMER[part]], draws=draws)
+    return found | evaluation.winter_measures(answers[cars], answers[noncars], draws=draws)
+
+
 def measure(answers: dict[str, evaluation.Answers], part: str = "test") -> dict[str, float]:
     """Plain values of a part's measures, "test" (held-out protocol and paper's) or "valid"."""
-    cars, noncars = WINTER[part]
-    found = evaluation.summer_measures(answers[SUMMER[part]], draws=1)
-    found |= evaluation.winter_measures(answers[cars], answers[noncars], draws=1)
-    values = {name: measure.value for name, measure in found.items()}
+    values = {name: found.value for name, found in measures(answers, part, draws=1).items()}
     if part == "test":
         values["winter_car_recall_paper"] = evaluation.winter_measures(
-            answers["winter_paper"], answers[noncars], draws=1
+            answers["winter_paper"], answers[WINTER[part][1]], draws=1
         )["winter_car_recall"].value
     return values
