@@ -52,6 +52,8 @@ panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (f
 	  exit 2; }
 	@for name in "$(PLACE)" "$(PROFILE)"; do case "$$name" in ""|.*|*/*) \
 	  echo "make panorama: PLACE is '$(PLACE)', PROFILE '$(PROFILE)', expected plain names" >&2; exit 2;; esac; done
+	@$(VENV) -c 'import sys; from lib import settings, verify; \
+	  sys.exit(verify.tell(lambda: (settings.known_profile(sys.argv[1]), True)))' "$(PROFILE)" >/dev/null
 	@mkdir -p "$(AT)"
 	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(AT)/notebook.ipynb" \
 	  --cwd . -k python3 $(addprefix -f ,$(wildcard params/$(PROFILE)/07_panorama_anomalies.yaml)) \

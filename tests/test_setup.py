@@ -133,6 +133,14 @@ def test_third_party_imports_are_direct_dependencies():
                 assert found in known, f"{path}:{node.lineno}: {found} is no direct dependency"
 
 
+def test_make_panorama_refuses_an_unknown_profile_before_it_writes():
+    """`-o`: the set-up is not what is tested."""
+    command = ["make", "--no-print-directory", "-o", ".venv/.installed", "panorama", "FIRST=a", "SECOND=b"]
+    done = subprocess.run([*command, "PROFILE=embeded"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "PROFILE: found 'embeded', expected one of embedded" in done.stderr
+    assert "Traceback" not in done.stderr and not (ROOT / "runs" / "embeded").exists()
+
+
 def test_help_lists_every_target():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     declared = re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split()
