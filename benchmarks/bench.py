@@ -3,10 +3,11 @@
     python -m benchmarks.bench [--quick] [--rows 1 2 ...] [--output FILE]
 
 Rows: 1 training steps, 2 data preparation, 3 sampling, scoring and classifying, 4 growth of time and
-memory, 5 the embedded profile stage by stage. Variants of a row run in the same minutes, in turn, each in a
-process of its own (`bench_protocol`). A number is the median over the repeats, in brackets the least and the
-most; a ratio is the median of the ratios of measurements that followed one another. Writes figures/bench.json
-(with --rows runs/bench.json, so that a part never replaces the whole) and, beside it, the table as bench.md.
+memory, 5 the embedded profile stage by stage, 6 a GPU where one is at hand (`bench_gpu`). Variants of a row
+run in the same minutes, in turn, each in a process of its own (`bench_protocol`). A number is the median
+over the repeats, in brackets the least and the most; a ratio is the median of the ratios of measurements
+that followed one another. Writes figures/bench.json (with --rows runs/bench.json, so that a part never
+replaces the whole) and, beside it, the table as bench.md.
 A peer that cannot run here has an empty place with the reason.
 --quick: rows 1 to 3, fewer repeats, fewer frames and images.
 """
@@ -28,7 +29,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import bench_data
-from benchmarks.bench_protocol import ROOT, Worker, WorkerError
+from benchmarks.bench_gpu import paper_row, sharing_row
+from benchmarks.bench_protocol import ROOT, Worker, WorkerError, torch_worker
 from benchmarks.bench_report import KERAS, growth_of, ratios, spread, table, times_as_fast
 from benchmarks.bench_torch import convolution_work
 from lib import provenance
@@ -41,6 +43,7 @@ TARGET = ROOT / "figures" / "bench.json"
 PART = ROOT / "runs" / "bench.json"  # of some rows only: they do not replace the whole
 OTHER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 NO_OTHER = "not installed: `make bench` sets up .venv-bench, which needs a network"
+NOT_COMPILED = "not compiled"
 NETWORKS = {"classifier": "classifier training step", "vae": "VAE training step"}
 
 
@@ -127,10 +130,6 @@ def compared(raced: dict, number: int = 0, images: int | None = None) -> dict:
     return {"ours": entry("ours"), "peers": peers | missing}
 
 
-def torch_worker(job: str, *words: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.bench_torch", job, *words]
-
-
 def measure_machine(plan: Plan, device: str = "cpu") -> dict:
     """Operations and bytes a second that this machine gives at most, and the type of the numbers."""
     small = ["--small"] if plan.small else []
@@ -157,13 +156,15 @@ def against_limit(network: str, batch: int, seconds: float, machine: dict) -> di
 
 
 def step_row(network: str, plan: Plan, machine: dict, device: str = "cpu") -> dict:
-    """Row 1: a training step of one network."""
+    """Row 1, on a GPU row 6: a training step of one network."""
     batch, steps = (plan.gpu_batch, 5 * plan.steps) if device == "cuda" else (plan.batch, plan.steps)
     own = ["--network", network, "--batch", str(batch), "--device", device]
     commands = {
         "ours": torch_worker("step", "ours", *own, "--compiler", plan.compiler),
         "eager PyTorch": torch_worker("step", "eager", *own),
     }
+    if device == "cuda" and plan.compiler != "off":  # what short trainings get
+        commands[NOT_COMPILED] = torch_worker("step", "ours", *own, "--compiler", "graphs")
     keras = {KERAS[jit]: jit for jit in plan.keras_jit} if device == "cpu" else {}
     if OTHER_PYTHON.exists():
         words = [str(OTHER_PYTHON), "-m", "benchmarks.keras_networks", network, "--batch", str(batch)]
@@ -174,7 +175,7 @@ def step_row(network: str, plan: Plan, machine: dict, device: str = "cpu") -> di
     found = compared(raced, images=batch * steps)
     limit = against_limit(network, batch, found["ours"]["seconds"]["median"] / steps, machine)
     return {
-        "row": 1,
+        "row": 6 if device == "cuda" else 1,
         "key": f"{network}_step" + ("_gpu" if device == "cuda" else ""),
         "name": NETWORKS[network] + (", GPU" if device == "cuda" else ""),
         "work": f"batch {batch}: forward, backward, Adam",
@@ -278,10 +279,13 @@ def embedded_row() -> dict:
 
 def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
     """All wanted rows. A row that fails is there with its reason ("missing"); the others go on."""
-    begun = time.perf_counter()
+    begun, gpu = time.perf_counter(), torch.cuda.is_available() and 6 in wanted
+    if 6 in wanted and len(wanted) == 1 and not gpu:
+        raise InputError("--rows", "6 without a GPU", "a GPU that PyTorch can use")
     say("the machine's limits")
     limits = measure_machine(plan)
     rows: list[dict] = []
+    card = functools.cache(lambda: measure_machine(plan, "cuda"))
 
     def keep(number: int, key: str, name: str, make) -> None:
         if number not in wanted:
@@ -300,10 +304,13 @@ def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
         frames = functools.cache(lambda: find_frames(scratch, plan.frames))
         for key, name in NETWORKS.items():
             keep(1, f"{key}_step", name, lambda k=key: step_row(k, plan, limits))
-        if torch.cuda.is_available():
-            card = functools.cache(lambda: measure_machine(plan, "cuda"))
+        if gpu:
             for key, name in NETWORKS.items():
-                keep(1, f"{key}_step_gpu", f"{name}, GPU", lambda k=key: step_row(k, plan, card(), "cuda"))
+                keep(6, f"{key}_step_gpu", f"{name}, GPU", lambda k=key: step_row(k, plan, card(), "cuda"))
+            few, steps = plan.image_repeats, 50 * plan.steps
+            shared = functools.partial(sharing_row, plan.batch, steps, few)
+            keep(6, "sharing_gpu", "several trainings on one GPU", shared)
+            keep(6, "paper_gpu", "profile `paper`", lambda: paper_row(few))
         keep(2, "data", "data preparation", lambda: data_row(plan, *frames(), scratch))
         keep(3, "images", "sampling, scoring, classifying", lambda: image_rows(plan))
         keep(4, "growth", "growth of data preparation", lambda: growth_row(plan, *frames(), scratch))
@@ -313,7 +320,8 @@ def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+        "gpu_limits": card() if gpu else None,
         **limits,
     }
     return {
@@ -329,7 +337,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; exit code 2 and one line on stderr where something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="rows 1 to 3, fewer repeats")
-    parser.add_argument("--rows", type=int, nargs="+", choices=range(1, 6), help="only these")
+    parser.add_argument("--rows", type=int, nargs="+", choices=range(1, 7), help="only these")
     parser.add_argument(
         "--output",
         type=Path,
@@ -338,7 +346,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     target = options.output or (PART if options.rows else TARGET)
     plan = QUICK if options.quick else FULL
-    wanted = options.rows or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5])
+    wanted = options.rows or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5, 6])
     try:
         result = measure(plan, wanted, lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True))
         write_json(target, result)

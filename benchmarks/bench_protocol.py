@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 900.0  # seconds that a worker may take for one answer; then it is stopped
+
+
+def torch_worker(job: str, *words: str) -> list[str]:
+    """The command of a worker that computes with PyTorch (`bench_torch`)."""
+    return [sys.executable, "-m", "benchmarks.bench_torch", job, *words]
 
 
 class WorkerError(RuntimeError):
@@ -92,12 +98,20 @@ class Worker:
 
     def ask(self, **request) -> dict:
         """One measurement."""
+        self.begin(**request)
+        return self.finish()
+
+    def begin(self, **request) -> None:
+        """Ask for a measurement, and do not wait for it."""
         self.about()
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except OSError:
-            pass  # it died; what it said last is read below
+            pass  # it died; what it said last is read by `finish`
+
+    def finish(self) -> dict:
+        """The measurement that `begin` asked for."""
         return self._read()
 
     def _read(self) -> dict:

@@ -103,11 +103,20 @@ def shown(value: dict, unit: str = "") -> str:
 def table(result: dict) -> str:
     """The Markdown table of a result."""
     machine = result["machine"]
+    gpu = []
+    if machine.get("gpu_limits"):
+        limits = machine["gpu_limits"]
+        gpu = [
+            f"GPU: {machine['gpu']}; measured here: {limits['flops'] / 1e12:,.0f} TFLOP/s in "
+            f"{limits['precision']} matrix products, {limits['bytes'] / 1e12:,.1f} TB/s copied.",
+            "",
+        ]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, PyTorch {machine['torch']}; measured here: "
         f"{machine['flops'] / 1e9:,.0f} GFLOP/s in {machine['precision']} matrix products, "
         f"{machine['bytes'] / 1e9:,.0f} GB/s copied. Medians (least to most) over interleaved repeats.",
         "",
+        *gpu,
         "| row | what | work | ours | beside | theirs | ours is |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -152,6 +161,15 @@ def table(result: dict) -> str:
             rise = row["peak_bytes_cutting_rise"]
             memory = "" if rise is None else f"; peak of cutting {rise:+.1%}"
             add(row, "", "", "", f"exponent {row['exponent']:.3f}{memory}")
+        if row["key"] == "sharing_gpu":
+            for point in row["points"]:
+                each, total = point["images_per_second_each"], shown(point["images_per_second"], " images/s")
+                add(row, total, f"{point['trainings']} at once", shown(each, " images/s each"), "")
+        if row["key"] == "paper_gpu":
+            add(row, shown(row["pass"], " s"), "a pass", shown(row["images_per_second"], " images/s"), "")
+            parts = {name: row["extrapolated"][name] for name in ("classifier", "autoencoder", "retraining")}
+            what = ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in parts.items())
+            add(row, f"{row['extrapolated']['total']:,.0f} s", "all trainings, extrapolated", what, "")
         if row["key"] == "embedded":
             for stage, seconds in row["stages"].items():
                 add(row, f"{seconds:,.1f} s", stage, "", "")

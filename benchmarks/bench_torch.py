@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench_torch step|inference ours|eager [--network vae] [--device cuda] ...
     python -m benchmarks.bench_torch machine
+    python -m benchmarks.bench_torch epoch --count 290207 [--crops crops.npy] [--resolutions 16 32] ...
 
 "ours" is the library itself: `train_classifier` and `train_vae` run as in the notebooks, on the path that
 `choose_path` picks, and are stopped between steps by their own schedule. "eager" is the same network as
@@ -11,6 +12,7 @@ people write it: float32, NCHW, plain Adam, batches of floats that were made bef
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -129,9 +131,15 @@ class Paced(Schedule):
         return request["steps"]
 
 
+def the_path(device: str, compiler: str) -> ComputePath:
+    """The path of a training; compiler "graphs": on a GPU as a short training, which is not compiled."""
+    path = choose_path(device=device, compiler="auto" if compiler == "graphs" else compiler)
+    return dataclasses.replace(path, compiler=False) if compiler == "graphs" else path
+
+
 def our_steps(line: Line, network: str, batch: int, device: str, compiler: str) -> None:
     """A training of the library, step by step as the driver asks."""
-    path = choose_path(device=device, compiler=compiler)
+    path = the_path(device, compiler)
     images = pictures(batch)  # a pass is a step, so each measured step draws its own random numbers
     schedule = Paced(NEVER, batch, 1e-3, 0).start(line, path)
     try:
@@ -242,6 +250,27 @@ def inference(line: Line, variant: str, device: str, compiler: str) -> None:
     line.answer_all(about, measure)
 
 
+def epoch(line: Line, options: argparse.Namespace) -> None:
+    """Passes of the classifier's training over many crops, as notebook 02 trains it."""
+    path = choose_path(device=options.device, compiler="auto")
+    own = np.load(options.crops, mmap_mode="r") if options.crops else pictures(READY_BATCHES * options.batch)
+    images = np.resize(own, (options.count, IMAGE_SIZE, IMAGE_SIZE, 3))  # repeated to the size
+    labels = np.random.default_rng(1).integers(0, 6, len(images))
+
+    def measure(request: dict) -> dict:
+        steps = max(1, int(request["passes"] * len(images) / options.batch))
+        schedule = Schedule(steps, options.batch, 1e-3, 0)
+        start = time.perf_counter()
+        train_classifier(
+            build("classifier"), images, labels, schedule, path=path, resolutions=options.resolutions
+        )
+        finish(path.device)
+        return {"seconds": time.perf_counter() - start}
+
+    measure({"passes": 0})
+    line.answer_all({"path": path.describe(len(images))}, measure)
+
+
 def machine(line: Line, device: str, small: bool) -> None:
     """The machine's limits: operations a second of a matrix product, bytes a second of a copy."""
     path = choose_path(device=device)
@@ -270,15 +299,20 @@ def machine(line: Line, device: str, small: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("job", choices=("step", "inference", "machine"))
+    parser.add_argument("job", choices=("step", "inference", "machine", "epoch"))
     parser.add_argument("variant", choices=("ours", "eager"), nargs="?", default="ours")
     parser.add_argument("--network", choices=("classifier", "vae"), default="classifier")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compiler", default="auto")
     parser.add_argument("--small", action="store_true", help="small matrices: a test of the worker")
+    parser.add_argument("--count", type=int, default=READY_BATCHES * 128, help="crops of an epoch")
+    parser.add_argument("--crops", default="", help="crops.npy of a store, for an epoch; else random")
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[IMAGE_SIZE], help="of an epoch")
     options = parser.parse_args()
-    if options.job == "machine":
+    if options.job == "epoch":
+        serve(lambda line: epoch(line, options))
+    elif options.job == "machine":
         serve(lambda line: machine(line, options.device, options.small))
     elif options.job == "inference":
         serve(lambda line: inference(line, options.variant, options.device, options.compiler))

@@ -13,12 +13,16 @@ import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 
 import torch
 
-WORTH_COMPILING = 400_000  # images of a training under which compiling costs more time than it saves
+# Images of a training under which compiling costs more time than it saves, by device.
+WORTH_COMPILING = {"cpu": 400_000, "cuda": 20_000_000, "mps": 400_000}
+TakeStep = Callable[[Hashable, Sequence[torch.Tensor]], dict[str, torch.Tensor]]
+EAGER_STEPS = 3  # of a training, before its step is recorded as a CUDA graph: buffers are allocated in them
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
 
 
@@ -32,6 +36,7 @@ class ComputePath:
     compiler: bool  # torch.compile may be used
     threads: int
     why: str = ""
+    graphs: bool = False  # a training step is recorded once and replayed as a CUDA graph
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
         """Move a network to the device, in the memory format of the path."""
@@ -44,7 +49,7 @@ class ComputePath:
 
     def compiles(self, images: int) -> bool:
         """Whether the path allows to compile, and a training on `images` images pays for it."""
-        return self.compiler and images >= WORTH_COMPILING
+        return self.compiler and images >= WORTH_COMPILING[self.device]
 
     def compile(self, function, images: int):
         """`function`, compiled if that pays for itself in a training on `images` images."""
@@ -52,6 +57,10 @@ class ComputePath:
             return function
         avoid_spaces()
         return _or_plain(function, torch.compile(function, dynamic=False))
+
+    def steps(self, take_step: TakeStep) -> TakeStep:
+        """`take_step(phase, tensors)`, replayed as a CUDA graph where the path says so (`GraphedSteps`)."""
+        return GraphedSteps(take_step) if self.graphs else take_step
 
     def describe(self, images: int | None = None) -> str:
         """One line for logs and the final table; with `images`, of a training on so many."""
@@ -63,13 +72,51 @@ class ComputePath:
         elif self.compiles(images):
             compiled = "torch.compile"
         else:
-            compiled = f"not compiled (pays from {WORTH_COMPILING:,} images on, here {images:,})"
+            least = WORTH_COMPILING[self.device]
+            compiled = f"not compiled (pays from {least:,} images on, here {images:,})"
+        compiled += ", CUDA graphs" if self.graphs else ""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         line = f"{self.device}, {self.precision}, {layout}, {compiled}, {threads}"
         return line + (f" ({self.why})" if self.why else "")
 
     def asdict(self) -> dict:
         return asdict(self)
+
+
+class GraphedSteps:
+    """A training step as a CUDA graph: recorded once, then replayed by one call instead of hundreds.
+
+    `take_step(phase, tensors)` does a whole step (forward, backward, optimiser) and returns tensors by name.
+    It must do the same on the device for every step of a phase, with tensors of the same shapes. The first
+    steps of a phase run as they are; then one is recorded, which computes nothing, and replayed.
+    """
+
+    def __init__(self, take_step: TakeStep):
+        self._take_step, self._stream = take_step, torch.cuda.Stream()
+        self._kind: Hashable = None
+        self._eager, self._graph, self._given, self._made = 0, None, [], {}
+
+    def __call__(self, phase: Hashable, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        kind = (phase, *(tuple(tensor.shape) for tensor in tensors))
+        if kind != self._kind:
+            self._kind, self._eager, self._graph, self._made = kind, 0, None, {}
+        if self._eager < EAGER_STEPS:
+            self._eager += 1
+            here = torch.cuda.current_stream()
+            self._stream.wait_stream(here)  # recording wants the warm-up on another stream than the usual
+            with torch.cuda.stream(self._stream):
+                found = self._take_step(phase, tensors)
+            here.wait_stream(self._stream)
+            return found
+        if self._graph is None:
+            self._given = [tensor.clone() for tensor in tensors]
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._made = self._take_step(phase, self._given)
+        for kept, new in zip(self._given, tensors, strict=True):
+            kept.copy_(new)
+        self._graph.replay()
+        return {name: tensor.clone() for name, tensor in self._made.items()}
 
 
 @functools.cache
@@ -158,7 +205,8 @@ def choose_path(
     device: str = "auto", precision: str = "auto", memory_format: str = "auto", compiler: str = "auto"
 ) -> ComputePath:
     """Decide once. Each argument is "auto" or one of: cpu/cuda/mps; bfloat16/float32;
-    channels_last/contiguous; on/off. Raises ValueError for any other word.
+    channels_last/contiguous; on/off. The compiler "off" means no CUDA graphs either. Raises ValueError for
+    any other word.
     """
     allowed = {
         "device": (device, ("auto", "cpu", "cuda", "mps")),
@@ -183,6 +231,7 @@ def choose_path(
     if device == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return ComputePath(
         device=device,
@@ -191,4 +240,5 @@ def choose_path(
         compiler=compiler != "off" and not obstacle,
         threads=torch.get_num_threads(),
         why="; ".join(why),
+        graphs=device == "cuda" and compiler != "off",
     )

@@ -119,11 +119,13 @@ def train_vae(
 
     batches = schedule.batches(len(data), path.device, draw)
 
-    def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def frozen(step: int) -> bool:
         if step < freeze_steps:  # weights and running statistics
             vae.encoder.body.eval()
         vae.encoder.body.requires_grad_(step >= freeze_steps)
-        rows, flip, epsilon, beta = batches(step)
+        return step < freeze_steps
+
+    def batch_loss(_, rows: Tensor, flip: Tensor, epsilon: Tensor, beta: Tensor):
         loss, squared, kl = forward(augment(data.index_select(0, rows), flip), epsilon, beta)
         return loss, {"squared_error": squared.detach(), "kl": kl.detach()}
 
@@ -136,9 +138,11 @@ def train_vae(
     chosen_by = (heldout,) if patience and heldout is not None else ()
     history = fit(
         vae,
+        batches,
         batch_loss,
         schedule,
         path=path,
+        phases=frozen,
         checkpoint=checkpoint,
         settings=(images, objective, freeze_steps, path, *chosen_by, *(t.cpu().numpy() for t in seen)),
         title=title,

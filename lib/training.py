@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,11 +71,12 @@ class EarlyStopping(NamedTuple):
 
 def fit(
     model: nn.Module,
-    batch_loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
+    batches: Callable[[int], Sequence[Tensor]],
+    batch_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
     schedule: Schedule,
     *,
     path: ComputePath,
-    parameters=None,
+    phases: Callable[[int], Hashable] = lambda step: None,
     checkpoint: Path | None = None,
     settings: Sequence = (),
     log_every: int = 25,
@@ -86,19 +87,31 @@ def fit(
 ) -> list[dict]:
     """Run the optimiser (Adam, one-cycle rate); returns the history, a dict per `log_every` steps.
 
-    `batch_loss(step)` returns the loss of a step's batch and values to log. `after(step)` measures on held-
-    out data every `after_every` steps. `stopping` reads one of these measures: the training ends when it
-    has not gained for so many of them, and the weights that had the best are kept. With `checkpoint`, the
-    state is written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from there,
-    unless its first weights, its schedule or its `settings` (whatever else the batches depend on, arrays
-    included) were others. The last state stays too: a notebook with several trainings that is interrupted
-    does not repeat those that were complete (`Run.finish` removes all). A file that cannot be read is told
-    and ignored. An accelerator is waited for only where something is measured or written. Raises
-    FloatingPointError if the loss is not finite, ValueError for a `stopping` without measures or patience.
+    `batches(step)` gives the tensors of a step, `batch_loss(phase, *tensors)` their loss and values to log.
+    `phases(step)` is called before and says what tells a step from others beside its tensors (a resolution;
+    frozen weights). `after(step)` measures on held-out data every `after_every` steps. `stopping` reads one
+    of these measures: the training ends when it has not gained for so many of them, and the weights that
+    had the best are kept. With `checkpoint`, the state is written there at most every CHECKPOINT_SECONDS
+    and a run that finds it goes on from there, unless its first weights, its schedule or its `settings`
+    (whatever else the batches depend on, arrays included) were others. The last state stays too: a notebook
+    with several trainings that is interrupted does not repeat those that were complete (`Run.finish`
+    removes all). A file that cannot be read is told and ignored. An accelerator is waited for only where
+    something is measured or written. Raises FloatingPointError if the loss is not finite, ValueError for a
+    `stopping` without measures or patience.
     """
+    rate = torch.tensor(schedule.rate, device=path.device) if path.graphs else schedule.rate
     optimiser = torch.optim.Adam(
-        parameters or model.parameters(), lr=schedule.rate, fused=path.device != "mps"
+        model.parameters(), lr=rate, fused=path.device != "mps", capturable=path.graphs
     )
+
+    def take_step(phase: Hashable, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        loss, values = batch_loss(phase, *tensors)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return {"loss": loss.detach(), **values}
+
+    take_step = path.steps(take_step)
     history, first = [], 0
     best = {"step": 0, "value": -math.inf, "model": None}  # of early stopping
     if stopping and not (after and stopping.patience > 0):
@@ -128,13 +141,10 @@ def fit(
 
     for step in runs.progress(range(first, schedule.steps), total=schedule.steps - first, desc=title):
         for group in optimiser.param_groups:
-            group["lr"] = one_cycle(step, schedule.steps, schedule.rate)
+            now = one_cycle(step, schedule.steps, schedule.rate)
+            group["lr"] = group["lr"].fill_(now) if path.graphs else now  # a graph reads it where it lies
         model.train()
-        loss, values = batch_loss(step)
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        logged.append({"loss": loss.detach(), **values})
+        logged.append(take_step(phases(step), batches(step)))
         done = step + 1
         last = done == schedule.steps
         stopped = False
@@ -267,10 +277,8 @@ def train_classifier(
         lambda step, size: draw_augmentation(size, generator(schedule.seed, 2, step), soften),
     )
 
-    def batch_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        rows, flip, share = batches(step)
+    def batch_loss(side: int, rows: Tensor, flip: Tensor, share: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         batch = image_batch(augment(data.index_select(0, rows), flip, share if soften else None))
-        side = resolutions[step * len(resolutions) // schedule.steps]
         loss, accuracy = forward(at_resolution(batch, side), target[rows])
         return loss, {"accuracy": accuracy}
 
@@ -285,9 +293,11 @@ def train_classifier(
 
     return fit(
         model,
+        batches,
         batch_loss,
         schedule,
         path=path,
+        phases=lambda step: resolutions[step * len(resolutions) // schedule.steps],
         checkpoint=checkpoint,
         settings=(images, labels, soften, list(resolutions), path),
         title=title,

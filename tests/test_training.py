@@ -241,8 +241,9 @@ def stopped_early(images, steps=12, checkpoint=None):
         return {"score": score[step]}
 
     history = training.fit(
-        model, lambda step: (model(batch).square().mean(), {}), Schedule(steps, 8, 1e-3, 0), path=CPU,
-        checkpoint=checkpoint, log_every=2, after=after, after_every=2, stopping=EarlyStopping("score", 2),
+        model, lambda step: (), lambda _: (model(batch).square().mean(), {}), Schedule(steps, 8, 1e-3, 0),
+        path=CPU, checkpoint=checkpoint, log_every=2, after=after, after_every=2,
+        stopping=EarlyStopping("score", 2),
     )  # fmt: skip
     return model, history, states
 
@@ -503,7 +504,7 @@ def test_short_trainings_are_not_compiled():
     def function(x):
         return x
 
-    assert path.compile(function, acceleration.WORTH_COMPILING - 1) is function
+    assert path.compile(function, acceleration.WORTH_COMPILING["cpu"] - 1) is function
     assert CPU.compile(function, 10**6) is function
     assert path.describe(100).endswith("not compiled (pays from 400,000 images on, here 100), 1 thread")
     assert path.describe(10**6).endswith("channels-last, torch.compile, 1 thread")
