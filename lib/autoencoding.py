@@ -158,7 +158,7 @@ def train_vae(
 @torch.inference_mode()
 def encode(vae: VAE, images: np.ndarray, path: ComputePath) -> tuple[np.ndarray, np.ndarray]:
     """mu and sigma of the posteriors, float32 (N, latent_dim) each, of uint8 images (N, 32, 32, 3)."""
-    vae.eval()
+    path.place(vae).eval()
     found = []
     for start in range(0, len(images), EVALUATION_BATCH):
         block = on_device(images[start : start + EVALUATION_BATCH], path)
@@ -171,7 +171,7 @@ def encode(vae: VAE, images: np.ndarray, path: ComputePath) -> tuple[np.ndarray,
 @torch.inference_mode()
 def decode(vae: VAE, codes: np.ndarray, path: ComputePath) -> np.ndarray:
     """Images uint8 (N, 32, 32, 3) from codes float (N, latent_dim): the decoder's means, rounded."""
-    vae.eval()
+    path.place(vae).eval()
     found = np.empty((len(codes), 32, 32, 3), np.uint8)
     for start in range(0, len(codes), EVALUATION_BATCH):
         block = on_device(np.asarray(codes[start : start + EVALUATION_BATCH], np.float32), path)

@@ -224,7 +224,7 @@ def embed(
 
 
 def _in_batches(function, model, images, path, batch) -> np.ndarray:
-    model.eval()
+    path.place(model).eval()
     found = []
     with path.autocast():
         for start in range(0, len(images), batch):

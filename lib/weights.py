@@ -64,9 +64,10 @@ def between(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: fl
     """State at a share, 0..1, of the way from one state of a network to another of the same network.
 
     Running statistics go the same way; counters are those after. (Wortsman et al. 2022, arXiv 2109.01903.)
+    On the device of `after`.
     """
     return {
-        name: torch.lerp(before[name], new, share) if new.is_floating_point() else new.clone()
+        name: torch.lerp(before[name].to(new.device), new, share) if new.is_floating_point() else new.clone()
         for name, new in after.items()
     }
 

@@ -11,6 +11,7 @@ from lib.autoencoding import Objective, reconstruct, train_vae
 from lib.batches import Schedule
 from lib.models import build_classifier, build_vae
 from lib.training import predict, train_classifier
+from lib.weights import between
 from tests.test_training import interrupt, same
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -121,6 +122,20 @@ def test_networks_answer_as_on_the_cpu(images):
     assert np.abs(answers[0] - answers[1]).max() < 1e-2
     made = [reconstruct(where.place(vae), images[0], where).astype(int) for where in (gpu, cpu)]
     assert np.abs(made[0] - made[1]).max() <= 3
+
+
+def test_a_classifier_that_was_just_read_is_asked_on_the_gpu(images):
+    """As notebook 08 does, which has the weights before on the CPU and those after on the GPU."""
+    model, found = build_classifier(), []
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found.append(predict(model, images[0], path()))
+    train_classifier(model, *images, Schedule(6, 16, 1e-3, 0), path=path(), resolutions=RESOLUTIONS)
+    after = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for share in (0.0, 0.5, 1.0):
+        model.load_state_dict(between(before, after, share))
+        found.append(predict(model, images[0], path()))
+    assert np.array_equal(found[0], found[1])
+    assert len({array.tobytes() for array in found}) == 3
 
 
 def test_the_path_says_what_it_does():
