@@ -34,6 +34,7 @@ from benchmarks.bench_protocol import ROOT, Worker, WorkerError, torch_worker
 from benchmarks.bench_report import KERAS, growth_of, ratios, spread, table, times_as_fast
 from benchmarks.bench_torch import convolution_work
 from lib import provenance
+from lib.machine import processor
 from lib.runs import InputError, write_json, write_text
 from lib.scenes import draw_scenes
 from lib.settings import notebook_names
@@ -316,7 +317,7 @@ def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
         keep(4, "growth", "growth of data preparation", lambda: growth_row(plan, *frames(), scratch))
         keep(5, "embedded", "embedded profile", embedded_row)
     machine = {
-        "processor": provenance.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "python": platform.python_version(),

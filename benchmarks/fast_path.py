@@ -15,11 +15,12 @@ import time
 
 import torch
 
-from lib import data, dependencies, provenance, runs
+from lib import data, dependencies, runs
 from lib.acceleration import ComputePath, choose_path
 from lib.batches import Schedule
 from lib.division import Division
 from lib.intervals import over_seeds
+from lib.machine import processor
 from lib.models import build_classifier
 from lib.settings import ROOT, Run
 from lib.testsets import part_set
@@ -64,7 +65,7 @@ def compare(profile: str, seeds: list[int], passes: float) -> dict:
         "seeds": seeds,
         "passes": passes,
         "difference": {"mean": mean, "low": low, "high": high} if len(seeds) > 1 else {"mean": mean},
-        "processor": provenance.processor(),
+        "processor": processor(),
     }
 
 

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import platform
-import re
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lib import runs, settings
+from lib import machine, runs, settings
 from lib.evaluation import SIMULATED
-from lib.published import NONE, Published
-
-CPUINFO = Path("/proc/cpuinfo")
-INSTRUCTIONS = (  # that decide how a sum is taken, hence its last digits, as /proc/cpuinfo calls them
-    "fma", "avx2", "avx512f", "avx512vl", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16",
-    "asimd", "sve", "sve2", "bf16", "svebf16",
-)  # fmt: skip
+from lib.published import NONE, TRAINING, Published
 
 
 def profile_folder(profile: str) -> Path:
@@ -111,34 +101,6 @@ def commit() -> dict[str, Any]:
             "uncommitted_changes": None if status is None else bool(status)}  # fmt: skip
 
 
-def _cpuinfo(name: str) -> str:
-    """The first entry of this name (a pattern) in /proc/cpuinfo; empty where there is none."""
-    try:
-        found = re.search(rf"^(?:{name})\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.M)
-    except OSError:
-        found = None
-    return found[1].strip() if found else ""
-
-
-def processor() -> str:
-    """The processor's name as the system gives it, else its kind."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def instructions() -> list[str]:
-    """Which of INSTRUCTIONS the processor has, as its name is often generic; empty where unknown."""
-    own = _cpuinfo("flags|Features").split()
-    return [name for name in INSTRUCTIONS if name in own]
-
-
-def _gpu(device: str) -> str | None:
-    if device != "cuda":
-        return None
-    import torch  # only here: it takes seconds
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "unknown"
-
-
 def used_parameters(path: Path) -> dict[str, Any]:
     """Parameters of an executed notebook: its defaults, and over them what papermill put in."""
     values = {name: default for name, (_, default) in settings.declared(path).items()}
@@ -159,6 +121,13 @@ def _origins(others: Published) -> list[dict[str, Any]]:
     return [entry for entry in own if entry["runs"]]
 
 
+def _trained_on(profile: str, run: str, device: str) -> dict[str, Any]:
+    """The machine that trained a run's classifier; older code did not keep it: then this one is meant."""
+    file = profile_folder(profile) / run / "timing" / f"{TRAINING[1]}.json"
+    told = runs.read_json(file).get("machine") if file.exists() else None
+    return (told or machine.facts()) | ({} if device == "cuda" else {"gpu": None})
+
+
 def provenance(profile: str, run_names: list[str], others: Published = NONE) -> dict[str, Any]:
     """What the numbers of a profile are from; ready for JSON. `others`: committed runs among them."""
     first = run_names[0]
@@ -171,12 +140,7 @@ def provenance(profile: str, run_names: list[str], others: Published = NONE) -> 
     return commit() | {
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
         "path": path,
-        "machine": {
-            "processor": processor(), "instructions": instructions(), "cores": os.cpu_count(),
-            "gpu": _gpu(path["device"]),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy"),
-        },
+        "machine": _trained_on(profile, first, path["device"]),
         "data": {"source": data["source"], "frames": data["frames"], "fingerprint": store["fingerprint"],
                  "crops": store["crops"], "winter": data["winter"],
                  "winter_fingerprint": own and own["fingerprint"]},

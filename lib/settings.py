@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from lib import runs
+from lib import machine, runs
 from lib.run_names import SPLITS, VARIED, WITH_NUMBERS, RunName, made_by
 from lib.runs import InputError
 
@@ -300,12 +300,13 @@ class Run:
         return Path(path).resolve().relative_to(ROOT).as_posix()
 
     def finish(self) -> float:
-        """Write how long the notebook took, in seconds, to timing/<notebook>.json; return it.
+        """Write how long the notebook took, in seconds, and where, to timing/<notebook>.json; return it.
 
         What its trainings kept to go on from is removed.
         """
         seconds = round(time.time() - self.started, 1)
-        runs.write_json(self.path(f"timing/{self.notebook}.json"), {"seconds": seconds})
+        told = {"seconds": seconds, "machine": machine.facts()}
+        runs.write_json(self.path(f"timing/{self.notebook}.json"), told)
         shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
         return seconds
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lib import provenance, report, runs
+from lib import machine, provenance, report, runs
 
 
 def test_the_clock_counts_what_ran_side_by_side_once(make_run, repository):
@@ -29,7 +29,7 @@ def test_provenance(make_run, repository):
     assert found["commit"] is None and found["uncommitted_changes"] is None  # no repository here
     assert found["data"]["fingerprint"] == "abc" and found["data"]["frames"]["val"]["found"] == 456
     assert found["path"]["threads"] == 2 and found["machine"]["torch"]
-    assert found["machine"]["instructions"] == provenance.instructions()
+    assert found["machine"]["instructions"] == machine.instructions()
     assert found["data"]["winter_fingerprint"] is None
     assert found["parameters"]["02_classifier_training"] == {
         "profile": "embedded",
@@ -53,6 +53,21 @@ def test_provenance_is_of_the_run_not_of_the_report(make_run, repository):
     assert runs.read_json(target)["data"]["fingerprint"] == "other"
 
 
+def test_the_machine_is_that_of_the_training(make_run, repository):
+    """Wherever the table is made: a run on a GPU may be collected on a laptop."""
+    folder = make_run("embedded", (0,))
+    there = machine.facts() | {"processor": "Xeon", "gpu": "H200", "torch": "2.0"}
+    file = folder / "seed0/timing/02_classifier_training.json"
+    runs.write_json(file, {"seconds": 1.0, "machine": there})
+    assert provenance.provenance("embedded", ["seed0"])["machine"] == there | {"gpu": None}  # unused there
+    classifier = folder / "seed0/metrics/classifier.json"
+    told = runs.read_json(classifier)
+    runs.write_json(classifier, told | {"path": told["path"] | {"device": "cuda"}})
+    assert provenance.provenance("embedded", ["seed0"])["machine"] == there
+    runs.write_json(file, {"seconds": 1.0})  # of older code
+    assert provenance.provenance("embedded", ["seed0"])["machine"] == machine.facts()
+
+
 def test_provenance_holds_the_user_s_winter(make_run, repository):
     folder = make_run("embedded", (0,))
     path = folder / "seed0/metrics/data.json"
@@ -71,8 +86,8 @@ def test_provenance_holds_the_user_s_winter(make_run, repository):
     (None, None, []),
 ])  # fmt: skip
 def test_the_processor_is_known_by_what_it_can_do(monkeypatch, tmp_path, text, name, has):
-    monkeypatch.setattr(provenance, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    assert provenance.instructions() == has
-    assert provenance.processor() and (name is None or provenance.processor() == name)
+    assert machine.instructions() == has
+    assert machine.processor() and (name is None or machine.processor() == name)
