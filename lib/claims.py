@@ -8,13 +8,15 @@ No result is typed by hand, so none can disagree with `figures/`; some times are
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from lib import runs
-from lib.arms import ARMS, STARTS
+from lib.arms import ARMS, CONTROL, STARTS
+from lib.comparison import gain_text
 from lib.evaluation import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.report import frames_text
@@ -35,6 +37,7 @@ PYTHON = ".venv/bin/python"
 PROFILES = ("embedded", "visdrone-val", "visdrone-val-grid", "paper")  # whose tables the README shows
 REAL_RUN = "visdrone-val/seed0"  # the run of real frames whose classifiers the panorama benchmark asks
 IN_PART = ("winter_car_recall", "winter_noncar_called_car", "car_recall")  # told of retrainings in part
+OVER_SEEDS = ("winter", "vae_transfer", "vae_recoloured", "vae_recoloured_part")  # told of all seeds
 MOST_COLUMNS = 6  # arms; more become the lines of their table
 
 
@@ -121,6 +124,53 @@ def _in_part(found: dict) -> list[str]:
     return [claim, command, "seconds, after notebook 05 with these arms", "–", "; ".join(told)]
 
 
+def _most(found: dict) -> list[dict]:
+    """The cells of `arms_over_seeds` with the most new cars that the repeated winter crops are in too."""
+    cells = [cell for cell in found["cells"] if "oversampled" in cell["arms"]]
+    most = max((cell["n_synthetic"] for cell in cells), default=0)
+    return [cell for cell in cells if cell["n_synthetic"] == most]
+
+
+def _gains(entry: dict, against: str, measures: Sequence[str]) -> str:
+    """Differences of an arm from another in points, with their intervals over seeds."""
+    return " / ".join(gain_text(entry["against"][against][name]) for name in measures)
+
+
+def _arms_over_seeds(found: dict) -> list[str] | None:
+    """What the arms gain over the control and cost, over all seeds that were trained."""
+    cells = _most(found)
+    if not cells:
+        return None
+    cell = cells[0]
+    told = [f"{ARMS[name].label} {_gains(cell['arms'][name], CONTROL, IN_PART)}"
+            for name in OVER_SEEDS if name in cell["arms"]]  # fmt: skip
+    seeds = len(cell["arms"]["oversampled"]["seeds"])
+    claim = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, {seeds} seeds, against the "
+             "control (points, 95 % over seeds): winter cars known / winter non-cars called car / "
+             "summer cars known")  # fmt: skip
+    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
+
+
+def _generator_over_seeds(found: dict) -> list[str] | None:
+    """What a generator adds to the same winter crops, repeated as often."""
+    told = []
+    for cell in _most(found):
+        if "vae_transfer" in cell["arms"]:
+            entry = cell["arms"]["vae_transfer"]
+            seeds = f"{len(entry['seeds'])} seed{'s' if len(entry['seeds']) > 1 else ''}"
+            told.append(f"{cell['n_winter']} crops ({seeds}) "
+                        f"{_gains(entry, 'oversampled', IN_PART[:2])}")  # fmt: skip
+    if not told:
+        return None
+    claim = ("new cars against the winter crops repeated as often, without a generator (points, paired by "
+             "seed): winter cars known / winter non-cars called car")  # fmt: skip
+    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
+
+
+def _over_seeds_command(found: dict) -> str:
+    return f"`{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}`"
+
+
 def _image_score(found: dict) -> list[str]:
     """Whether the score of a single image falls as real held-out cars are spoilt."""
     score = found["winter"]["intactness"]
@@ -192,6 +242,8 @@ MEASURED = (
     ("vae_objectives", _vae_objectives),
     ("vae_starts", _vae_starts),
     ("in_part", _in_part),
+    ("arms_over_seeds", _arms_over_seeds),
+    ("arms_over_seeds", _generator_over_seeds),
     ("image_score", _image_score),
     ("fast_path", _fast_path),
     ("panorama", _panorama),

@@ -66,6 +66,13 @@ def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
     return {"gain": mean, "low": low, "high": high, "p": p, "pairs": len(gains)}
 
 
+def gain_text(found: Mapping[str, float | int | None]) -> str:
+    """A difference of `paired_test` in points, with its interval where it has one: +1.2 [-0.3, +2.7]."""
+    gain, low, high = (None if found[key] is None else f"{100 * found[key]:+.1f}"
+                       for key in ("gain", "low", "high"))  # fmt: skip
+    return gain if low is None else f"{gain} [{low}, {high}]"
+
+
 def baseline_scores(valid: Mapping[tuple, Mapping[str, Mapping[str, float]]]) -> pd.DataFrame:
     """What arms without a generator reach on the validation part, the better first; the bar is the first row.
 

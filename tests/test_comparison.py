@@ -124,3 +124,11 @@ def test_the_distance_that_is_closed():
     assert not len(comparison.closed_distance(rows("continued", [600]), "vae_transfer"))
     paper = comparison.against(table.assign(protocol="paper"), {})
     assert set(paper["n_winter"]) == {811}  # at 50 other winter crops are asked about
+
+
+@pytest.mark.parametrize("found, text", [
+    ({"gain": 0.0123, "low": -0.0031, "high": 0.0277}, "+1.2 [-0.3, +2.8]"),
+    ({"gain": -0.02, "low": None, "high": None}, "-2.0"),
+])  # fmt: skip
+def test_a_difference_as_text(found, text):
+    assert comparison.gain_text(found) == text

@@ -1,0 +1,194 @@
+"""What did the arms come to over all seeds? `python -m benchmarks.arms_over_seeds PROFILE`
+
+Every run of PROFILE (runs/<profile>/) split by object that notebook 05 has finished, variants included: the
+values that it wrote on the test part (metrics/retraining.json), their means with intervals over seeds, and
+differences paired by seed: against the control, and of each arm with a generator against the same arm without
+one (TWINS). It needs no answers, so it counts runs whose files were left on another machine; Table 2 has what
+only answers tell (recall at an equal share, intervals within a seed). Numbers and a figure go to
+figures/benchmarks/arms_over_seeds.json and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lib import figures, runs, settings
+from lib.arms import ARMS, BEFORE, CONTROL
+from lib.comparison import paired_test
+from lib.intervals import over_seeds, ratio_over_seeds
+from lib.run_names import parse_run
+
+TARGET = settings.ROOT / "figures" / "benchmarks" / "arms_over_seeds.json"
+RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_recall"
+YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
+TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy", "winter_car_recall_paper")  # by notebook 05
+MEASURES = (*TOLD, YOUDEN)
+TWINS = {  # with a generator -> the same without one
+    "vae_transfer": "oversampled",
+    "vae_transfer_part": "oversampled_part",
+    "vae_recoloured": "oversampled_recoloured",
+    "vae_recoloured_part": "oversampled_recoloured_part",
+}
+Cell = dict[int, dict[str, dict[str, float]]]  # seed -> arm -> measure -> value
+
+
+def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], list[str]]:
+    """(n_winter, n_synthetic) -> the values of each seed and arm; the paths that trainings took.
+
+    A variant is given its seed's classifier before and its control. InputError where no run is finished.
+    """
+    settings.known_profile(profile)
+    folder = settings.ROOT / "runs" / profile
+    found: dict[tuple[int, int], Cell] = {}
+    files = {parse_run(path.parts[-3]): path for path in folder.glob("seed*/metrics/retraining.json")}
+    files = {name: path for name, path in files.items() if name.split == "object"}
+    if not files:
+        raise runs.InputError(folder, "no run by object", f"make reproduce PROFILE={profile}")
+    lines, shared = [], {}
+    for name in sorted(files, key=lambda name: (bool(name.numbers()), name.seed, str(name))):
+        made = runs.read_json(files[name])
+        values = {arm: {m: told[m] for m in TOLD} for arm, told in made["test"].items()}
+        values = {arm: told | {YOUDEN: told[RECALL] - told[NONCARS]} for arm, told in values.items()}
+        if not name.numbers():
+            shared[name.seed] = {arm: values[arm] for arm in (BEFORE, CONTROL)}
+        elif name.seed not in shared:
+            expected = f"{name._replace(n_winter=None, n_synthetic=None)}, for its control"
+            raise runs.InputError(files[name], "a variant alone", expected)
+        lines.append(made["path_line"])
+        cell = found.setdefault((made["n_winter"], made["n_synthetic"]), {})
+        cell[name.seed] = values | shared[name.seed]
+    return found, list(dict.fromkeys(lines))
+
+
+def _seeds(cell: Cell, *arms: str) -> list[int]:
+    return sorted(seed for seed, values in cell.items() if all(arm in values for arm in arms))
+
+
+def _values(cell: Cell, arm: str, measure: str, seeds: list[int]) -> np.ndarray:
+    return np.array([cell[seed][arm][measure] for seed in seeds])
+
+
+def compared(cell: Cell, arm: str, other: str) -> dict[str, dict]:
+    """Each measure's difference, arm minus other, paired by seed."""
+    seeds = _seeds(cell, arm, other)
+    return {m: paired_test(_values(cell, arm, m, seeds) - _values(cell, other, m, seeds)) for m in MEASURES}
+
+
+def closed(cell: Cell, arm: str, towards: str = "winter") -> dict | None:
+    """Share of the way from the control's recall to that of the winter crops; None without such seeds."""
+    seeds = _seeds(cell, arm, towards, CONTROL)
+    if not seeds:
+        return None
+    control = _values(cell, CONTROL, RECALL, seeds)
+    way = [_values(cell, name, RECALL, seeds) - control for name in (arm, towards)]
+    ratio, low, high = (None if np.isnan(value) else float(value) for value in ratio_over_seeds(*way))
+    return {"share": ratio, "low": low, "high": high, "seeds": len(seeds)}
+
+
+def arm_entry(cell: Cell, arm: str) -> dict:
+    """An arm's values by seed, their means, and what it is compared with."""
+    seeds = _seeds(cell, arm)
+    entry: dict = {"seeds": seeds, "values": {}, "mean": {}}
+    for measure in MEASURES:
+        values = _values(cell, arm, measure, seeds)
+        mean, _, low, high = over_seeds(values)
+        entry["values"][measure] = values.tolist()
+        told = {"low": low, "high": high}
+        entry["mean"][measure] = {"mean": mean, **{k: None if np.isnan(v) else v for k, v in told.items()}}
+    others = [CONTROL, *(twin for name, twin in TWINS.items() if name == arm)]
+    entry["against"] = {other: compared(cell, arm, other) for other in others
+                        if other != arm and _seeds(cell, arm, other)}  # fmt: skip
+    if ARMS[arm].samples:
+        entry["closed"] = closed(cell, arm)
+    return entry
+
+
+def summary(profile: str) -> dict:
+    """Everything, ready for JSON."""
+    found, lines = collected(profile)
+    cells = []
+    for (n_winter, n_synthetic), cell in sorted(found.items(), reverse=True):
+        arms = [arm for arm in ARMS if _seeds(cell, arm)]
+        entries = {arm: arm_entry(cell, arm) for arm in arms}
+        cells.append({"n_winter": n_winter, "n_synthetic": n_synthetic, "arms": entries})
+    about = {"profile": profile, "split": "object", "part": "test, held out", "paths": lines}
+    return about | {"twins": TWINS, "cells": cells}
+
+
+def _place(entry: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    """Points against the control, across and up: the gain, and how far its interval goes to either side."""
+    rows = [entry["against"][CONTROL][measure] for measure in (NONCARS, RECALL)]
+    gain = 100 * np.array([row["gain"] for row in rows])
+    reach = 100 * np.array([row["gain"] - row["low"] if row["low"] is not None else 0.0 for row in rows])
+    return gain, reach
+
+
+def trade_figure(found: dict) -> Figure:
+    """What an arm gains in winter cars and pays in winter non-cars, for each number of winter crops.
+
+    Filled: with a generator; hollow: the same arm without one.
+    """
+    most = max((cell["n_synthetic"] for cell in found["cells"] if "oversampled" in cell["arms"]), default=0)
+    cells = [cell for cell in found["cells"] if cell["n_synthetic"] == most and "oversampled" in cell["arms"]]
+    size = (3.2 + 3 * len(cells), 4.9)
+    figure, axes = plt.subplots(1, len(cells), figsize=size, sharex=True, sharey=True, squeeze=False)
+    shapes, colours = "osD^Xv", sns.color_palette("colorblind")
+    for axis, cell in zip(axes[0], cells, strict=True):
+        drawn = [(arm, twin, number) for number, (arm, twin) in enumerate(TWINS.items())]
+        marks = [(name, number, name == arm) for arm, twin, number in drawn for name in (arm, twin)]
+        marks += [(name, 4 + k, False) for k, name in enumerate(("winter", "classic"))]
+        for name, number, filled in marks:
+            if name not in cell["arms"]:
+                continue
+            (x, y), (across, up) = _place(cell["arms"][name])
+            axis.errorbar(x, y, yerr=up, xerr=across, fmt=shapes[number], color=colours[number],
+                          fillstyle="full" if filled else "none", markersize=7, elinewidth=0.8,
+                          label=ARMS[name].label)  # fmt: skip
+        seeds = len(cell["arms"]["oversampled"]["seeds"])
+        axis.axhline(0, color="grey", linewidth=0.8)
+        axis.axvline(0, color="grey", linewidth=0.8)
+        axis.set(title=f"{cell['n_winter']} winter crops, {seeds} seeds",
+                 xlabel="winter non-cars called car,\npoints against the control")  # fmt: skip
+    axes[0, 0].set_ylabel("winter cars known,\npoints against the control")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    title = f"What winter pictures buy and cost ({found['profile']}, test part, held out; 95 % over seeds)"
+    kinds = "filled: new cars of the autoencoder; hollow: the winter crops themselves"
+    figure.suptitle(f"{title}\n{kinds}", fontsize=11)
+    return figure
+
+
+def line(arm: str, entry: Mapping) -> str:
+    """One arm for a person to read."""
+    told = ", ".join(f"{name} {100 * entry['mean'][name]['mean']:.1f}" for name in MEASURES[:3])
+    return f"  {ARMS[arm].label} ({len(entry['seeds'])} seeds): {told}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 2 and one line where no run is there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("profile", help="such as visdrone-val-grid, with notebook 05 run for some seeds")
+    options = parser.parse_args(arguments)
+    try:
+        found = summary(options.profile)
+        runs.write_json(TARGET, found)
+        figures.style()
+        figures.save(trade_figure(found), TARGET.with_suffix(".png"))
+    except (runs.InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for cell in found["cells"]:
+        print(f"{cell['n_winter']} winter crops, {cell['n_synthetic']} new cars")
+        for arm, entry in cell["arms"].items():
+            print(line(arm, entry))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

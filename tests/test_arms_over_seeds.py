@@ -1,0 +1,106 @@
+"""The benchmark of arms over all seeds: what it reads of each run, and what it compares."""
+
+import numpy as np
+import pytest
+
+from benchmarks import arms_over_seeds
+from benchmarks.arms_over_seeds import NONCARS, RECALL, SUMMER, TOLD, YOUDEN
+from lib import claims, runs
+
+SEEDS = (0, 1, 2)
+ARMS = {  # recall and false cars in winter, for seed 0; the others are a little off
+    "none": (0.60, 0.20), "continued": (0.62, 0.21), "winter": (0.82, 0.30), "oversampled": (0.95, 0.50),
+    "vae_transfer": (0.94, 0.45), "vae_recoloured": (0.90, 0.25), "oversampled_recoloured": (0.91, 0.26),
+}  # fmt: skip
+OFF = {0: 0.0, 1: 0.01, 2: -0.02}
+
+
+def told(recall, noncars):
+    return dict.fromkeys(TOLD, 0.9) | {RECALL: recall, NONCARS: noncars}
+
+
+def made(seed, arms, n_winter=811, n_synthetic=1000, shift=0.0):
+    found = {}
+    for number, arm in enumerate(arms):
+        recall, noncars = ARMS[arm]
+        found[arm] = told(recall + OFF[seed] * (1 + number) - shift, noncars - OFF[seed])
+    return {"test": found, "n_winter": n_winter, "n_synthetic": n_synthetic, "path_line": f"path {n_winter}"}
+
+
+@pytest.fixture
+def grid(repository, monkeypatch):
+    """Three seeds, one of them with fewer winter crops too, and a run by sequence, which does not count."""
+    folder = repository / "runs/embedded"
+    for seed in SEEDS:
+        runs.write_json(folder / f"seed{seed}/metrics/retraining.json", made(seed, ARMS))
+    few = made(1, ["none", "oversampled", "vae_transfer"], 50, shift=0.1)
+    del few["test"]["none"]
+    runs.write_json(folder / "seed1-winter50/metrics/retraining.json", few)
+    other = {"test": {arm: told(0.0, 1.0) for arm in ARMS}}
+    runs.write_json(folder / "seed0-sequence/metrics/retraining.json", made(0, ARMS) | other)
+    monkeypatch.setattr(arms_over_seeds, "TARGET", repository / "figures/benchmarks/arms_over_seeds.json")
+    return folder
+
+
+def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
+    assert arms_over_seeds.main(["embedded"]) == 0
+    found = runs.read_json(arms_over_seeds.TARGET)
+    whole, few = found["cells"]
+    assert (whole["n_winter"], few["n_winter"]) == (811, 50) and found["paths"] == ["path 811", "path 50"]
+    assert set(whole["arms"]) == set(ARMS) and set(few["arms"]) == set(ARMS) & {
+        "none", "continued", "oversampled", "vae_transfer"
+    }  # fmt: skip
+    arms = list(ARMS)
+    for arm, entry in whole["arms"].items():
+        values = np.array([ARMS[arm][0] + OFF[s] * (1 + arms.index(arm)) for s in SEEDS])
+        assert entry["seeds"] == list(SEEDS) and entry["values"][RECALL] == pytest.approx(values)
+        mean = entry["mean"][RECALL]
+        half = 4.302653 * values.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
+        assert [mean[k] for k in ("mean", "low", "high")] == pytest.approx(
+            [values.mean(), values.mean() - half, values.mean() + half]
+        )
+    after = whole["arms"]["vae_transfer"]
+    assert set(after["against"]) == {"continued", "oversampled"}
+    winter = whole["arms"]["winter"]
+    assert set(winter["against"]) == {"continued"} and "closed" not in winter
+    gain = after["against"]["oversampled"]
+    assert gain[RECALL]["gain"] == pytest.approx(-0.01 + np.mean([OFF[s] for s in SEEDS]))
+    assert gain[NONCARS]["gain"] == pytest.approx(-0.05) and gain[SUMMER]["p"] == 1.0
+    assert gain[YOUDEN]["gain"] == pytest.approx(gain[RECALL]["gain"] - gain[NONCARS]["gain"])
+    way = [np.mean(whole["arms"][arm]["values"][RECALL]) for arm in ("continued", "vae_transfer", "winter")]
+    assert after["closed"]["share"] == pytest.approx((way[1] - way[0]) / (way[2] - way[0]))
+    printed = capsys.readouterr().out
+    assert "811 winter crops, 1000 new cars\n  before (3 seeds): winter_car_recall 59" in printed
+    assert arms_over_seeds.TARGET.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_variant_is_compared_with_its_seeds_own_control(grid):
+    few = arms_over_seeds.summary("embedded")["cells"][1]["arms"]
+    assert few["continued"]["values"][RECALL] == [pytest.approx(0.62 + OFF[1] * 2)]
+    gain = few["vae_transfer"]["against"]["continued"][RECALL]
+    assert gain["pairs"] == 1 and gain["low"] is None
+    assert few["vae_transfer"]["closed"] is None  # no arm with the winter crops alone
+
+
+def test_the_readme_tells_both_comparisons(grid, tmp_path):
+    assert arms_over_seeds.main(["embedded"]) == 0
+    rows = claims.measured_rows(arms_over_seeds.TARGET.parents[1])
+    first, second = rows
+    assert "811 winter crops, 1,000 new cars, 3 seeds" in first[0]
+    assert first[1].endswith("benchmarks.arms_over_seeds embedded`") and "after +3" in first[4]
+    assert second[4].startswith("811 crops (3 seeds) -1.3 [") and "50 crops (1 seed) " in second[4]
+
+
+def test_a_variant_without_its_run_is_one_line(grid, capsys):
+    (grid / "seed1/metrics/retraining.json").unlink()
+    assert arms_over_seeds.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "seed1-winter50" in error and "seed1, for its control" in error
+    assert not arms_over_seeds.TARGET.exists()
+
+
+@pytest.mark.parametrize("profile, said", [("embedded", "make reproduce PROFILE=embedded"), ("mine", "mine")])
+def test_a_profile_without_runs_is_one_line(repository, capsys, profile, said):
+    assert arms_over_seeds.main([profile]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
