@@ -67,11 +67,25 @@ def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
     assert gain[RECALL]["gain"] == pytest.approx(-0.01 + np.mean([OFF[s] for s in SEEDS]))
     assert gain[NONCARS]["gain"] == pytest.approx(-0.05) and gain[SUMMER]["p"] == 1.0
     assert gain[YOUDEN]["gain"] == pytest.approx(gain[RECALL]["gain"] - gain[NONCARS]["gain"])
+    best = whole["best"]  # 0.65 and 0.65 + what the second is off; each the best of its kind
+    assert (best["with"], best["without"]) == ("vae_recoloured", "oversampled_recoloured")
+    assert best["difference"][RECALL]["gain"] == pytest.approx(-0.01 - np.mean(list(OFF.values())))
+    assert few["best"]["without"] == "oversampled"
     way = [np.mean(whole["arms"][arm]["values"][RECALL]) for arm in ("continued", "vae_transfer", "winter")]
     assert after["closed"]["share"] == pytest.approx((way[1] - way[0]) / (way[2] - way[0]))
     printed = capsys.readouterr().out
     assert "811 winter crops, 1000 new cars\n  before (3 seeds): winter_car_recall 59" in printed
     assert arms_over_seeds.TARGET.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_starts_of_the_autoencoder_are_paired_by_seed(grid):
+    for seed, values in enumerate(([1000.0, 990.0], [1100.0, 1120.0], [1050.0])):
+        measured = {start: {"heldout": {"elbo": value}}
+                    for start, value in zip(("transferred", "scratch"), values, strict=False)}  # fmt: skip
+        runs.write_json(grid / f"seed{seed}/metrics/vae.json", {"starts": measured})
+    found = arms_over_seeds.summary("embedded")["autoencoders"]
+    assert found["heldout_elbo"]["scratch"] == {"seeds": [0, 1], "elbo": [990.0, 1120.0]}
+    assert (found["difference"]["gain"], found["difference"]["pairs"]) == (-5.0, 2)
 
 
 def test_a_variant_is_compared_with_its_seeds_own_control(grid):
