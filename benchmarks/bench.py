@@ -22,7 +22,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from lib.visdrone import OFFICIAL, SETS, visdrone_folder
 
 TARGET = ROOT / "figures" / "bench.json"
 PART = ROOT / "runs" / "bench.json"  # of some rows only: they do not replace the whole
+SO_FAR = ROOT / "runs" / "bench.rows.json"  # the rows of a benchmark under way, or of one that was stopped
 OTHER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 NO_OTHER = "not installed: `make bench` sets up .venv-bench, which needs a network"
 NOT_COMPILED = "not compiled"
@@ -63,6 +64,8 @@ class Plan:
     growth: Sequence[int] = (1, 2, 4)
     growth_repeats: int = 3
     gpu_batch: int = 2048
+    gpu_steps: int = 8
+    gpu_repeats: int = 5
     compiler: str = "auto"
     small: bool = False  # the smallest matrices; only tests of the driver want that
 
@@ -72,7 +75,7 @@ FULL = Plan()
 # Not compiled: the compiler alone would take half of the four minutes.
 QUICK = Plan(
     steps=1, repeats=3, keras_jit=(False,), frames=120, data_repeats=3, images=250, image_repeats=2,
-    compiler="off",
+    gpu_repeats=3, compiler="off",
 )  # fmt: skip
 FAILURES = (InputError, WorkerError, OSError, RuntimeError, ValueError, KeyError)  # of a row; others go on
 
@@ -158,7 +161,9 @@ def against_limit(network: str, batch: int, seconds: float, machine: dict) -> di
 
 def step_row(network: str, plan: Plan, machine: dict, device: str = "cpu") -> dict:
     """Row 1, on a GPU row 6: a training step of one network."""
-    batch, steps = (plan.gpu_batch, 5 * plan.steps) if device == "cuda" else (plan.batch, plan.steps)
+    batch, steps, repeats = plan.batch, plan.steps, plan.repeats
+    if device == "cuda":
+        batch, steps, repeats = plan.gpu_batch, plan.gpu_steps, plan.gpu_repeats
     own = ["--network", network, "--batch", str(batch), "--device", device]
     commands = {
         "ours": torch_worker("step", "ours", *own, "--compiler", plan.compiler),
@@ -170,7 +175,7 @@ def step_row(network: str, plan: Plan, machine: dict, device: str = "cpu") -> di
     if OTHER_PYTHON.exists():
         words = [str(OTHER_PYTHON), "-m", "benchmarks.keras_networks", network, "--batch", str(batch)]
         commands |= {name: [*words, *(["--jit"] if jit else [])] for name, jit in keras.items()}
-    raced = race(commands, plan.repeats, [{"steps": steps}])
+    raced = race(commands, repeats, [{"steps": steps}])
     if not OTHER_PYTHON.exists():
         raced["missing"] |= dict.fromkeys(keras, NO_OTHER)
     found = compared(raced, images=batch * steps)
@@ -278,8 +283,16 @@ def embedded_row() -> dict:
     }
 
 
-def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
-    """All wanted rows. A row that fails is there with its reason ("missing"); the others go on."""
+def measure(
+    plan: Plan,
+    wanted: Sequence[int],
+    say: Callable[[str], None] = lambda text: None,
+    so_far: Callable[[list], None] = lambda rows: None,
+) -> dict:
+    """All wanted rows. A row that fails is there with its reason ("missing"); the others go on.
+
+    `so_far` gets the rows that are there, each time that one is added.
+    """
     begun, gpu = time.perf_counter(), torch.cuda.is_available() and 6 in wanted
     if 6 in wanted and len(wanted) == 1 and not gpu:
         raise InputError("--rows", "6 without a GPU", "a GPU that PyTorch can use")
@@ -299,6 +312,7 @@ def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
                      "missing": " ".join(f"{type(error).__name__}: {error}".split())}  # fmt: skip
             say(f"{name} failed: {found['missing']}")
         rows.extend(found if isinstance(found, list) else [found])
+        so_far(rows)
 
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
@@ -308,10 +322,10 @@ def measure(plan: Plan, wanted: Sequence[int], say=lambda text: None) -> dict:
         if gpu:
             for key, name in NETWORKS.items():
                 keep(6, f"{key}_step_gpu", f"{name}, GPU", lambda k=key: step_row(k, plan, card(), "cuda"))
-            few, steps = plan.image_repeats, 50 * plan.steps
-            shared = functools.partial(sharing_row, plan.batch, steps, few)
-            keep(6, "sharing_gpu", "several trainings on one GPU", shared)
+            few = plan.image_repeats
+            shared = functools.partial(sharing_row, plan.batch, 10 * plan.gpu_steps, few)
             keep(6, "paper_gpu", "profile `paper`", lambda: paper_row(few))
+            keep(6, "sharing_gpu", "several trainings on one GPU", shared)
         keep(2, "data", "data preparation", lambda: data_row(plan, *frames(), scratch))
         keep(3, "images", "sampling, scoring, classifying", lambda: image_rows(plan))
         keep(4, "growth", "growth of data preparation", lambda: growth_row(plan, *frames(), scratch))
@@ -349,7 +363,10 @@ def main(arguments: list[str] | None = None) -> int:
     plan = QUICK if options.quick else FULL
     wanted = options.rows or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5, 6])
     try:
-        result = measure(plan, wanted, lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True))
+        result = measure(
+            plan, wanted, lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True),
+            lambda rows: write_json(SO_FAR, {"rows": rows}),
+        )  # fmt: skip
         write_json(target, result)
         write_text(target.with_suffix(".md"), table(result))
     except (InputError, WorkerError, OSError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -37,6 +38,15 @@ def wilson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     return (0.0 if k == 0 else max(0.0, middle - half)), (1.0 if k == n else min(1.0, middle + half))
 
 
+@functools.lru_cache(maxsize=16)  # every arm and measure of a run draws the same ones
+def _redrawn(units: int, draws: int, seed: int) -> np.ndarray:
+    """How often each of so many units is in each draw with replacement, int32 (draws, units), read-only."""
+    random = np.random.default_rng([seed, units])
+    counts = random.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.int32)
+    counts.setflags(write=False)
+    return counts
+
+
 def bootstrap_by_sequence(numerator_per_item, denominator_per_item, sequences, draws: int = DRAWS,
                           seed: int = 0, level: float = LEVEL) -> tuple[float, float]:
     """Percentile interval of sum(numerator) / sum(denominator) when whole sequences are drawn anew.
@@ -53,9 +63,7 @@ def bootstrap_by_sequence(numerator_per_item, denominator_per_item, sequences, d
         lengths = f"{len(top)}, {len(bottom)} and {len(index)}"
         raise ValueError(f"found {lengths} items, expected equal numbers, not 0")
     sums = np.stack([np.bincount(index, top, len(names)), np.bincount(index, bottom, len(names))], axis=1)
-    generator = np.random.default_rng([seed, len(names)])
-    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    drawn = counts @ sums  # (draws, 2)
+    drawn = _redrawn(len(names), draws, seed) @ sums  # (draws, 2)
     drawn = drawn[drawn[:, 1] > 0]
     if len(drawn) == 0:
         raise ValueError("found no draw with a denominator above 0, expected at least one such item")
@@ -77,11 +85,11 @@ def bootstrap_at_share(above, others, part: float, sequences=None, other_sequenc
         names, index = np.unique(np.concatenate([sequences, other_sequences]), return_inverse=True)
     if names is None or len(names) < 2:
         names = index = np.arange(len(above) + len(others))
-    generator = np.random.default_rng([seed, len(names)])
-    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    counts = _redrawn(len(names), draws, seed)
     down, up = np.argsort(-others, kind="stable"), np.argsort(above, kind="stable")
-    beyond = counts[:, index[len(above) :][down]].cumsum(1)  # (draws, m): others drawn, the highest first
-    own = counts[:, index[: len(above)][up]][:, ::-1].cumsum(1)[:, ::-1]  # (draws, n): from each one upwards
+    # (draws, m): others drawn, the highest first; (draws, n): own ones drawn, from each one upwards
+    beyond = counts[:, index[len(above) :][down]].cumsum(1, np.int32)
+    own = counts[:, index[: len(above)][up]][:, ::-1].cumsum(1, np.int32)[:, ::-1]
     drawn = (beyond[:, -1] > 0) & (own[:, 0] > 0)
     beyond, own = beyond[drawn], own[drawn]
     place = (beyond <= part * beyond[:, -1:] + ROUNDING).sum(1)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import bench, bench_data, bench_report, bench_torch, fast_path
+from benchmarks import bench, bench_data, bench_gpu, bench_report, bench_torch, fast_path
 from benchmarks.bench_protocol import Worker, WorkerError
+from lib.runs import write_json
 
 ROOT = Path(__file__).parent.parent
 MACHINE = {"processor": "P", "cores": 2, "torch": "2", "flops": 1e12, "bytes": 1e10, "precision": "float32"}
@@ -138,6 +139,69 @@ def test_worker_answers_and_its_prints_stay_out():
     with Worker(fake(0.25), "fake") as worker:
         assert worker.about() == {"path": "none"}
         assert [worker.ask(steps=k) for k in (1, 4)] == [{"seconds": 0.25}, {"seconds": 1.0}]
+
+
+def test_several_workers_are_asked_at_once():
+    """All have begun before the first has ended: the time is that of one, not the sum."""
+    slow = ANSWERING.replace('return {"seconds"', 'import time; time.sleep(0.4)\n    return {"seconds"')
+    found = bench_gpu.together([[sys.executable, "-c", slow.replace("SECONDS", "1")]] * 3, 1, 2)
+    assert len(found) == 2 and all(0.4 <= seconds < 1.1 for seconds in found)
+
+
+def test_trainings_that_share_a_machine_are_counted_together(monkeypatch):
+    asked = []
+
+    def together(commands, steps, repeats):
+        asked.append((len(commands), steps, repeats))
+        return [0.5, 1.0, 2.0]
+
+    monkeypatch.setattr(bench_gpu, "together", together)
+    row = bench_gpu.sharing_row(100, 10, 3, counts=(1, 4))
+    assert asked == [(1, 10, 3), (4, 10, 3)]
+    assert [point["images_per_second"]["median"] for point in row["points"]] == [1000.0, 4000.0]
+    assert row["points"][1]["images_per_second_each"]["max"] == 2000.0
+    text = bench_report.table({"machine": MACHINE, "rows": [row]})
+    assert "| 4,000 images/s (2,000 to 8,000) | 4 at once | 1,000 images/s each (500 to 2,000) |" in text
+
+
+def test_the_cost_of_the_paper_s_profile_is_made_of_its_parameters(monkeypatch):
+    """A pass over crops that are there, repeated to the size; steps of the other trainings."""
+    numbers = {"batch_size": 4, "resolutions": [16, 32], "passes": 3, "steps": 50, "arms": ["continued"]}
+    monkeypatch.setattr(bench_gpu.settings, "values", lambda profile, notebook: numbers)
+    monkeypatch.setattr(bench_gpu, "find_crops", lambda: ("", "random pictures"))
+    monkeypatch.setattr(bench_gpu, "together", lambda *_: [2.0])  # of 100 steps
+    row = bench_gpu.paper_row(2, crops=10, device="cpu")
+    assert row["work"] == "10 crops (random pictures), batch 4" and row["pass"]["repeats"] == 2
+    cost = row["extrapolated"]
+    assert cost["classifier"] == pytest.approx(3 * row["pass"]["median"])
+    assert (cost["autoencoder"], cost["retraining"], cost["arms"]) == pytest.approx((1.0, 1.0, 1))
+    assert cost["total"] == pytest.approx(cost["classifier"] + 2.0)
+    gpu = {"gpu": "Card", "gpu_limits": {"flops": 7e14, "bytes": 4e12, "precision": "bfloat16"}}
+    text = bench_report.table({"machine": MACHINE | gpu, "rows": [row]})
+    assert "GPU: Card; measured here: 700 TFLOP/s in bfloat16" in text and "extrapolated" in text
+
+
+def test_an_epoch_takes_the_largest_store_that_is_here(repository, monkeypatch):
+    monkeypatch.setattr(bench_gpu, "ROOT", repository)
+    assert bench_gpu.find_crops() == ("", "random pictures")
+    for profile, count in (("small", 5), ("large", 70)):
+        write_json(repository / f"runs/{profile}/crops/store.json", {"crops": count})
+    path, what = bench_gpu.find_crops()
+    assert path.endswith("large/crops/crops.npy") and what == "70 crops of large, repeated"
+
+
+def test_rows_of_a_gpu_without_one_are_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(bench.torch.cuda, "is_available", lambda: False)
+    assert bench.main(["--rows", "6"]) == 2
+    assert "6 without a GPU" in capsys.readouterr().err
+
+
+def test_rows_are_kept_as_they_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "measure_machine", lambda *_: {"flops": 1.0, "bytes": 1.0, "precision": "x"})
+    monkeypatch.setattr(bench, "embedded_row", lambda: {"row": 5, "key": "embedded"})
+    kept = []
+    bench.measure(bench.QUICK, [5], so_far=lambda rows: kept.append(list(rows)))
+    assert kept == [[{"row": 5, "key": "embedded"}]]
 
 
 @pytest.mark.parametrize("command, said", [
@@ -288,7 +352,7 @@ def test_frames_are_taken_evenly_from_the_validation_set(frames, tmp_path, monke
 def test_command_line_writes_json_and_table(tmp_path, monkeypatch, capsys):
     rows, asked = [step_row(**{"eager PyTorch": [4.0]})], []
 
-    def measure(plan, wanted, say):
+    def measure(plan, wanted, say, so_far):
         asked.append((plan, wanted))
         return {"machine": MACHINE, "rows": rows, "ratios": bench.ratios(rows), "seconds": 1.0}
 
