@@ -120,8 +120,10 @@ class GraphedSteps:
 
 
 @functools.cache
-def _native_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (emulation is slower than float32)."""
+def _native_bfloat16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 itself (emulation is slower than float32)."""
+    if device != "cpu":
+        return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(capability and capability())
 
@@ -221,8 +223,7 @@ def choose_path(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     why = []
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if device == "cuda" else device == "cpu" and _native_bfloat16()
-        precision = "bfloat16" if fast else "float32"
+        precision = "bfloat16" if _native_bfloat16(device) else "float32"
     if device == "cpu":
         keep_freed_memory()
     obstacle = "" if compiler == "off" else _compiler_obstacle(device)

@@ -23,6 +23,7 @@ PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), stric
 GREY = "0.45"
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
+FEW_CURVES = 5  # whose names fit into a panel
 VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures
     "squared_error": "squared error of an image",
     "kl": "KL divergence, nats",
@@ -173,12 +174,15 @@ def stability(report: dict) -> Figure:
 
 def learning_curves(histories: dict[str, list[dict]], title: str) -> Figure:
     """Loss and accuracy of trainings, by name, against steps; validation where it was measured."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8))
-    for name, history in histories.items():
+    many = len(histories) > FEW_CURVES  # then the names stand below, and no colour comes twice
+    height = 3.4 + 0.2 * (len(histories) // 3) if many else 2.8
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, height))
+    colours = sns.color_palette("husl" if many else "colorblind", len(histories))
+    for (name, history), colour in zip(histories.items(), colours, strict=True):
         table = pd.DataFrame(history)
         for axis, column in ((left, "loss"), (right, "accuracy")):
             part = table.dropna(subset=[column])
-            axis.plot(part["step"], part[column], label=name)
+            axis.plot(part["step"], part[column], label=name, color=colour)
         if "validation_accuracy" in table:
             part = table.dropna(subset=["validation_accuracy"])
             right.plot(part["step"], part["validation_accuracy"], "o-", label="validation")
@@ -186,7 +190,10 @@ def learning_curves(histories: dict[str, list[dict]], title: str) -> Figure:
     left.set(xlabel="optimiser step", ylabel="cross-entropy", title=title)
     left.set_yscale("log" if high > 3 * low else "linear")
     right.set(xlabel="optimiser step", ylabel="accuracy", title="Accuracy")
-    right.legend()
+    if many:
+        figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    else:
+        right.legend()
     return figure
 
 

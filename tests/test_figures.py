@@ -70,3 +70,15 @@ def test_distances_names_the_winter_of_the_held_out_cars():
 def test_a_sheet_of_no_image_is_white():
     sheet = figures.tile(np.empty((0, 32, 32, 3), np.uint8), 16)
     assert sheet.shape == (32, 16 * 34 - 2, 3) and (sheet == 255).all()
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_names_of_many_curves_stand_below_and_no_colour_comes_twice(count):
+    history = [{"step": k, "loss": 1 / k, "accuracy": 1 - 1 / k} for k in (1, 2, 3)]
+    drawn = figures.learning_curves({f"arm {k}": history for k in range(count)}, "Arms")
+    left, right = drawn.axes
+    assert len({line.get_color() for line in left.lines}) == count
+    below, within = drawn.legends, right.get_legend()
+    legend = below[0] if count > figures.FEW_CURVES else within
+    assert (within is None) == bool(below) == (count > figures.FEW_CURVES)
+    assert [text.get_text() for text in legend.get_texts()] == [f"arm {k}" for k in range(count)]
