@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import data, image_quality, runs
+from lib import data, image_quality, judging, runs
 from lib.acceleration import choose_path
 from lib.division import Division
 from lib.run_names import parse_run
 from lib.settings import ROOT, Run
 from lib.testsets import part_set, test_sets, winter_cars
-from lib.training import embed, predict, train_critic
+from lib.training import embed
 from lib.visdrone import CAR
 
 TARGET = ROOT / "figures" / "benchmarks" / "image_score.json"
@@ -37,12 +37,12 @@ def measure(run: Run, examples: int, passes: float, images: int) -> dict:
     winter, path = winter_cars(store, division, own).images, choose_path()
     cars = np.concatenate([winter, train.images[train.labels == CAR]])
     others, started = train.images[train.labels != CAR], time.perf_counter()
-    critic = train_critic(cars, others, examples, WIDTH, passes, BATCH, RATE, run.seed, path)
+    critic = judging.train_critic(cars, others, examples, WIDTH, passes, BATCH, RATE, run.seed, path)
     seconds = time.perf_counter() - started
     space = image_quality.manifold(embed(critic, winter, path))
     scores = {
         "realism": lambda x: image_quality.realism(embed(critic, x, path), space),
-        "intactness": lambda x: -image_quality.spoilage(predict(critic, x, path)),
+        "intactness": judging.intactness(critic, path),
     }
     heldout = {
         "winter": (sets["valid_winter_cars"].images, sets["valid_winter_noncars"].images),

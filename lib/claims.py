@@ -106,7 +106,7 @@ def _vae_starts(found: dict) -> list[str] | None:
     bounds = " / ".join(f"{last[name]['heldout_elbo']:,.0f}" for name in names)
     distances = " / ".join(f"{last[name]['heldout_frechet']:.1f}" for name in names)
     command = f"`{PYTHON} -m benchmarks.vae_starts runs/{found['run']}`"
-    return [claim, command, "50 min without bfloat16", "–", f"{bounds}; {distances}"]
+    return [claim, command, "100 min without bfloat16", "–", f"{bounds}; {distances}"]
 
 
 def _in_part(found: dict) -> list[str]:

@@ -218,7 +218,7 @@ def confusion(matrix: pd.DataFrame, title: str) -> Figure:
 
 def vae_curves(histories: dict[str, list[dict]], panels: Mapping[str, str] = VAE_PANELS) -> Figure:
     """Measures of autoencoders, by name, against steps: in training (thin), and held out (`heldout_...`)."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6 if len(histories) > 2 else 3))
     for (name, history), colour in zip(histories.items(), sns.color_palette("colorblind"), strict=False):
         table = pd.DataFrame(history)
         for axis, (measure, label) in zip(axes, panels.items(), strict=True):
@@ -231,7 +231,10 @@ def vae_curves(histories: dict[str, list[dict]], panels: Mapping[str, str] = VAE
     if "squared_error" in panels:
         axes[0].set_yscale("log")
         axes[0].set_title("lines: training; points: held out", fontsize=8, fontweight="normal")
-    axes[2].legend(fontsize=7)
+    if len(histories) > 2:
+        figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    else:
+        axes[2].legend(fontsize=7)
     return figure
 
 
