@@ -41,7 +41,8 @@ class ComputePath:
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
         """Move a network to the device, in the memory format of the path."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return model.to(self.device, memory_format=layout)
+        with torch.inference_mode(False):  # asked first and trained later, it needs weights with gradients
+            return model.to(self.device, memory_format=layout)
 
     def autocast(self) -> torch.autocast:
         """Context in which the forward pass runs."""

@@ -198,3 +198,10 @@ def test_encode_decode_reconstruct(images):
         expected = vae(x, torch.zeros(5, 6))[0].permute(0, 2, 3, 1).numpy() * 255
     assert np.abs(made[:5] - expected).max() <= 0.51
     assert decode(vae, mu[:0], CPU).shape == (0, 32, 32, 3)
+
+
+def test_an_autoencoder_can_be_trained_after_it_was_asked(cars):
+    vae = small_vae()
+    before = reconstruct(vae, cars, CPU)
+    train_vae(vae, cars, Schedule(2, 8, 1e-2, 0), path=CPU, objective=Objective())
+    assert not np.array_equal(reconstruct(vae, cars, CPU), before)

@@ -443,6 +443,14 @@ def test_an_answer_is_the_same_for_the_mirror_image(images):
     assert not np.array_equal(once, mirrored) and np.array_equal(found, (once + mirrored) / 2)
 
 
+@pytest.mark.parametrize("ask", [predict, embed])
+def test_a_network_can_be_trained_after_it_was_asked(images, ask):
+    model = small()
+    before = ask(model, images[0], CPU)
+    train_classifier(model, *images, Schedule(2, 16, 1e-2, 0), path=CPU)
+    assert not np.array_equal(ask(model, images[0], CPU), before)
+
+
 def test_predict_needs_images(images):
     with pytest.raises(ValueError, match="found no images"):
         predict(small(), images[0][:0], CPU)
