@@ -5,7 +5,7 @@ values that it wrote on the test part (metrics/retraining.json), their means wit
 differences paired by seed: against the control, and of each arm with a generator against the same arm without
 one (TWINS). It needs no answers, so it counts runs whose files were left on another machine; Table 2 has what
 only answers tell (recall at an equal share, intervals within a seed). Numbers and a figure go to
-figures/benchmarks/arms_over_seeds.json and .png.
+figures/benchmarks/arms_over_seeds_PROFILE.json and .png.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lib.comparison import paired_test
 from lib.intervals import over_seeds, ratio_over_seeds
 from lib.run_names import parse_run
 
-TARGET = settings.ROOT / "figures" / "benchmarks" / "arms_over_seeds.json"
+FOLDER = settings.ROOT / "figures" / "benchmarks"
 RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_recall"
 YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
 TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy", "winter_car_recall_paper")  # by notebook 05
@@ -42,7 +42,8 @@ Cell = dict[int, dict[str, dict[str, float]]]  # seed -> arm -> measure -> value
 def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], list[str]]:
     """(n_winter, n_synthetic) -> the values of each seed and arm; the paths that trainings took.
 
-    A variant is given its seed's classifier before and its control. InputError where no run is finished.
+    A variant is given its seed's classifier before and its control. InputError where no run is finished, and
+    for a run of code that did not write these values.
     """
     settings.known_profile(profile)
     folder = settings.ROOT / "runs" / profile
@@ -54,6 +55,10 @@ def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], list[str]]:
     lines, shared = [], {}
     for name in sorted(files, key=lambda name: (bool(name.numbers()), name.seed, str(name))):
         made = runs.read_json(files[name])
+        missing = [key for key in ("test", "n_winter", "n_synthetic", "path_line") if key not in made]
+        missing += [m for told in made.get("test", {}).values() for m in TOLD if m not in told]
+        if missing:
+            raise runs.InputError(files[name], f"no {missing[0]}", f"a run of this code: {profile}/{name}")
         values = {arm: {m: told[m] for m in TOLD} for arm, told in made["test"].items()}
         values = {arm: told | {YOUDEN: told[RECALL] - told[NONCARS]} for arm, told in values.items()}
         if not name.numbers():
@@ -167,10 +172,13 @@ def _place(entry: Mapping) -> tuple[np.ndarray, np.ndarray]:
 def trade_figure(found: dict) -> Figure:
     """What an arm gains in winter cars and pays in winter non-cars, for each number of winter crops.
 
-    Filled: with a generator; hollow: the same arm without one.
+    Filled: with a generator; hollow: the same arm without one. InputError without such an arm.
     """
-    most = max((cell["n_synthetic"] for cell in found["cells"] if "oversampled" in cell["arms"]), default=0)
-    cells = [cell for cell in found["cells"] if cell["n_synthetic"] == most and "oversampled" in cell["arms"]]
+    cells = [cell for cell in found["cells"] if "oversampled" in cell["arms"]]
+    if not cells:
+        raise runs.InputError(found["profile"], "no arm 'oversampled'", "one to compare the new cars with")
+    most = max(cell["n_synthetic"] for cell in cells)
+    cells = [cell for cell in cells if cell["n_synthetic"] == most]
     size = (3.2 + 3 * len(cells), 4.9)
     figure, axes = plt.subplots(1, len(cells), figsize=size, sharex=True, sharey=True, squeeze=False)
     shapes, colours = "osD^Xv", sns.color_palette("colorblind")
@@ -211,9 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = summary(options.profile)
-        runs.write_json(TARGET, found)
         figures.style()
-        figures.save(trade_figure(found), TARGET.with_suffix(".png"))
+        drawn, target = trade_figure(found), FOLDER / f"arms_over_seeds_{options.profile}.json"
+        runs.write_json(target, found)
+        figures.save(drawn, target.with_suffix(".png"))
     except (runs.InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -45,7 +45,7 @@ PART = ROOT / "runs" / "bench.json"  # of some rows only: they do not replace th
 SO_FAR = ROOT / "runs" / "bench.rows.json"  # the rows of a benchmark under way, or of one that was stopped
 OTHER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 NO_OTHER = "not installed: `make bench` sets up .venv-bench, which needs a network"
-NOT_COMPILED = "not compiled"
+COMPILED = "ours, compiled too"
 NETWORKS = {"classifier": "classifier training step", "vae": "VAE training step"}
 
 
@@ -165,12 +165,13 @@ def step_row(network: str, plan: Plan, machine: dict, device: str = "cpu") -> di
     if device == "cuda":
         batch, steps, repeats = plan.gpu_batch, plan.gpu_steps, plan.gpu_repeats
     own = ["--network", network, "--batch", str(batch), "--device", device]
+    compiler = "graphs" if device == "cuda" else plan.compiler  # on a GPU hardly a training is compiled
     commands = {
-        "ours": torch_worker("step", "ours", *own, "--compiler", plan.compiler),
+        "ours": torch_worker("step", "ours", *own, "--compiler", compiler),
         "eager PyTorch": torch_worker("step", "eager", *own),
     }
-    if device == "cuda" and plan.compiler != "off":  # what short trainings get
-        commands[NOT_COMPILED] = torch_worker("step", "ours", *own, "--compiler", "graphs")
+    if device == "cuda" and plan.compiler != "off":
+        commands[COMPILED] = torch_worker("step", "ours", *own, "--compiler", plan.compiler)
     keras = {KERAS[jit]: jit for jit in plan.keras_jit} if device == "cpu" else {}
     if OTHER_PYTHON.exists():
         words = [str(OTHER_PYTHON), "-m", "benchmarks.keras_networks", network, "--batch", str(batch)]
@@ -294,12 +295,10 @@ def measure(
     `so_far` gets the rows that are there, each time that one is added.
     """
     begun, gpu = time.perf_counter(), torch.cuda.is_available() and 6 in wanted
-    if 6 in wanted and len(wanted) == 1 and not gpu:
-        raise InputError("--rows", "6 without a GPU", "a GPU that PyTorch can use")
     say("the machine's limits")
     limits = measure_machine(plan)
     rows: list[dict] = []
-    card = functools.cache(lambda: measure_machine(plan, "cuda"))
+    card: dict = {}  # what the GPU gives at most, once it was measured
 
     def keep(number: int, key: str, name: str, make) -> None:
         if number not in wanted:
@@ -321,7 +320,12 @@ def measure(
             keep(1, f"{key}_step", name, lambda k=key: step_row(k, plan, limits))
         if gpu:
             for key, name in NETWORKS.items():
-                keep(6, f"{key}_step_gpu", f"{name}, GPU", lambda k=key: step_row(k, plan, card(), "cuda"))
+
+                def gpu_row(network: str = key) -> dict:
+                    card.update(card or measure_machine(plan, "cuda"))
+                    return step_row(network, plan, card, "cuda")
+
+                keep(6, f"{key}_step_gpu", f"{name}, GPU", gpu_row)
             few = plan.image_repeats
             shared = functools.partial(sharing_row, plan.batch, 10 * plan.gpu_steps, few)
             keep(6, "paper_gpu", "profile `paper`", lambda: paper_row(few))
@@ -336,7 +340,7 @@ def measure(
         "torch": torch.__version__,
         "python": platform.python_version(),
         "gpu": torch.cuda.get_device_name() if gpu else None,
-        "gpu_limits": card() if gpu else None,
+        "gpu_limits": card or None,
         **limits,
     }
     return {
@@ -361,6 +365,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     target = options.output or (PART if options.rows else TARGET)
     plan = QUICK if options.quick else FULL
+    if 6 in (options.rows or ()) and not torch.cuda.is_available():
+        print("--rows: found 6, expected a GPU that PyTorch can use", file=sys.stderr)
+        return 2
     wanted = options.rows or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5, 6])
     try:
         result = measure(
@@ -372,6 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, WorkerError, OSError, RuntimeError) as error:
         print(" ".join(f"error: {error}".split()), file=sys.stderr)
         return 2
+    SO_FAR.unlink(missing_ok=True)
     print(table(result), end="")
     print(f"{target} and {target.with_suffix('.md').name}, {result['seconds']:,.0f} s")
     return 0

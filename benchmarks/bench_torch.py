@@ -33,6 +33,7 @@ from lib.training import EVALUATION_BATCH, embed, predict, train_classifier
 BETA = 0.02  # the evidence lower bound alone, in every variant
 READY_BATCHES = 8
 WARM_STEPS = 3  # compile, fill caches
+WARM_EPOCH = 8  # steps at each resolution before an epoch is timed: all of its kernels were used once
 CARS = 811  # as many real cars as the paper draws around
 NEVER = 1_000_000  # steps of a training that the driver ends
 
@@ -251,7 +252,7 @@ def inference(line: Line, variant: str, device: str, compiler: str) -> None:
 
 
 def epoch(line: Line, options: argparse.Namespace) -> None:
-    """Passes of the classifier's training over many crops, as notebook 02 trains it."""
+    """Passes of the classifier's training over many crops, as notebook 02 trains it, set-up included."""
     path = choose_path(device=options.device, compiler="auto")
     own = np.load(options.crops, mmap_mode="r") if options.crops else pictures(READY_BATCHES * options.batch)
     images = np.resize(own, (options.count, IMAGE_SIZE, IMAGE_SIZE, 3))  # repeated to the size
@@ -267,7 +268,7 @@ def epoch(line: Line, options: argparse.Namespace) -> None:
         finish(path.device)
         return {"seconds": time.perf_counter() - start}
 
-    measure({"passes": 0})
+    measure({"passes": WARM_EPOCH * len(options.resolutions) * options.batch / len(images)})
     line.answer_all({"path": path.describe(len(images))}, measure)
 
 

@@ -12,6 +12,7 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes two seconds to imp
 LEVEL = 0.95  # of every interval
 DRAWS = 2000  # bootstrap draws
 FEWEST_SEQUENCES = 10  # with fewer, resampled sequences give too narrow intervals: Student's over them
+MOST_KEPT = 1000  # units of draws that are kept for the next measure: 8 MB
 ROUNDING = 1e-9  # numbers that differ by less are equal but for rounding
 
 
@@ -38,9 +39,13 @@ def wilson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     return (0.0 if k == 0 else max(0.0, middle - half)), (1.0 if k == n else min(1.0, middle + half))
 
 
-@functools.lru_cache(maxsize=16)  # every arm and measure of a run draws the same ones
 def _redrawn(units: int, draws: int, seed: int) -> np.ndarray:
     """How often each of so many units is in each draw with replacement, int32 (draws, units), read-only."""
+    return (_kept if units <= MOST_KEPT else _kept.__wrapped__)(units, draws, seed)
+
+
+@functools.lru_cache(maxsize=16)  # every arm and measure of a run draws the same ones
+def _kept(units: int, draws: int, seed: int) -> np.ndarray:
     random = np.random.default_rng([seed, units])
     counts = random.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.int32)
     counts.setflags(write=False)

@@ -38,9 +38,9 @@ def instructions() -> list[str]:
 
 
 def gpu() -> str | None:
-    """The GPU's name; None where PyTorch sees none, or where nothing that runs here has asked for PyTorch."""
-    torch = sys.modules.get("torch")  # importing it takes seconds, and then nothing ran on a GPU
-    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
+    """The name of the GPU that this process computed on; None where it did not."""
+    torch = sys.modules.get("torch")  # not imported for this: it takes seconds
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_initialized() else None
 
 
 def facts() -> dict[str, Any]:

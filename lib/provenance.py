@@ -122,10 +122,14 @@ def _origins(others: Published) -> list[dict[str, Any]]:
 
 
 def _trained_on(profile: str, run: str, device: str) -> dict[str, Any]:
-    """The machine that trained a run's classifier; older code did not keep it: then this one is meant."""
+    """The machine that trained a run's classifier; older code did not keep it: then this one is meant.
+
+    Only the first run of a table is asked: runs of several machines in one table are told by the first.
+    """
     file = profile_folder(profile) / run / "timing" / f"{TRAINING[1]}.json"
     told = runs.read_json(file).get("machine") if file.exists() else None
-    return (told or machine.facts()) | ({} if device == "cuda" else {"gpu": None})
+    found = told or machine.facts()
+    return found | {"gpu": (found["gpu"] or "unknown") if device == "cuda" else None}
 
 
 def provenance(profile: str, run_names: list[str], others: Published = NONE) -> dict[str, Any]:

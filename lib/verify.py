@@ -39,8 +39,9 @@ TOLERANCE = {
 OTHER_TOLERANCE = 20.0  # recall of one class: buses and trucks are a few dozen objects
 SAME = (  # what must be equal for a run to be equal bit by bit: (part of provenance.json, keys)
     ("machine", ("processor", "instructions", "gpu", "system", "torch", "numpy")),
-    ("path", ("device", "precision", "channels_last", "compiler", "threads")),
+    ("path", ("device", "precision", "channels_last", "compiler", "graphs", "threads")),
 )
+OLDER = {"graphs": False}  # of files by code that did not know them
 
 
 def other_machine(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]:
@@ -48,7 +49,7 @@ def other_machine(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]:
     found = []
     for part, keys in SAME:
         for key in keys:
-            here, there = ours.get(part, {}).get(key), committed.get(part, {}).get(key)
+            here, there = (told.get(part, {}).get(key, OLDER.get(key)) for told in (ours, committed))
             if here != there or (key == "instructions" and there is None):  # a name alone proves nothing
                 found.append(f"{key}: {_said(here)}, committed with {_said(there)}")
     return found

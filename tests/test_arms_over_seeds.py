@@ -27,6 +27,10 @@ def made(seed, arms, n_winter=811, n_synthetic=1000, shift=0.0):
     return {"test": found, "n_winter": n_winter, "n_synthetic": n_synthetic, "path_line": f"path {n_winter}"}
 
 
+def target(profile="embedded"):
+    return arms_over_seeds.FOLDER / f"arms_over_seeds_{profile}.json"
+
+
 @pytest.fixture
 def grid(repository, monkeypatch):
     """Three seeds, one of them with fewer winter crops too, and a run by sequence, which does not count."""
@@ -38,13 +42,13 @@ def grid(repository, monkeypatch):
     runs.write_json(folder / "seed1-winter50/metrics/retraining.json", few)
     other = {"test": {arm: told(0.0, 1.0) for arm in ARMS}}
     runs.write_json(folder / "seed0-sequence/metrics/retraining.json", made(0, ARMS) | other)
-    monkeypatch.setattr(arms_over_seeds, "TARGET", repository / "figures/benchmarks/arms_over_seeds.json")
+    monkeypatch.setattr(arms_over_seeds, "FOLDER", repository / "figures/benchmarks")
     return folder
 
 
 def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
     assert arms_over_seeds.main(["embedded"]) == 0
-    found = runs.read_json(arms_over_seeds.TARGET)
+    found = runs.read_json(target())
     whole, few = found["cells"]
     assert (whole["n_winter"], few["n_winter"]) == (811, 50) and found["paths"] == ["path 811", "path 50"]
     assert set(whole["arms"]) == set(ARMS) and set(few["arms"]) == set(ARMS) & {
@@ -75,7 +79,7 @@ def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
     assert after["closed"]["share"] == pytest.approx((way[1] - way[0]) / (way[2] - way[0]))
     printed = capsys.readouterr().out
     assert "811 winter crops, 1000 new cars\n  before (3 seeds): winter_car_recall 59" in printed
-    assert arms_over_seeds.TARGET.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert target().with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_starts_of_the_autoencoder_are_paired_by_seed(grid):
@@ -98,7 +102,8 @@ def test_a_variant_is_compared_with_its_seeds_own_control(grid):
 
 def test_the_readme_tells_both_comparisons(grid, tmp_path):
     assert arms_over_seeds.main(["embedded"]) == 0
-    rows = claims.measured_rows(arms_over_seeds.TARGET.parents[1])
+    target().rename(target("visdrone-val-grid"))  # the one that the README tells
+    rows = claims.measured_rows(target().parents[1])
     first, second = rows
     assert "811 winter crops, 1,000 new cars, 3 seeds" in first[0]
     assert first[1].endswith("benchmarks.arms_over_seeds embedded`") and "after +3" in first[4]
@@ -110,7 +115,7 @@ def test_a_variant_without_its_run_is_one_line(grid, capsys):
     assert arms_over_seeds.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "seed1-winter50" in error and "seed1, for its control" in error
-    assert not arms_over_seeds.TARGET.exists()
+    assert not target().exists()
 
 
 @pytest.mark.parametrize("profile, said", [("embedded", "make reproduce PROFILE=embedded"), ("mine", "mine")])
@@ -118,3 +123,35 @@ def test_a_profile_without_runs_is_one_line(repository, capsys, profile, said):
     assert arms_over_seeds.main([profile]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda made: made.pop("n_winter"), "no n_winter"),
+    (lambda made: made["test"]["winter"].pop("accuracy"), "no accuracy"),
+    (lambda made: made["test"].pop("oversampled"), "no arm 'oversampled'"),
+])  # fmt: skip
+def test_runs_that_cannot_be_compared_are_one_line_and_write_nothing(grid, capsys, change, said):
+    for file in grid.glob("*/metrics/retraining.json"):
+        made = runs.read_json(file)
+        if "winter" in made["test"] or "arm" in said:
+            change(made)
+            runs.write_json(file, made)
+    assert arms_over_seeds.main(["embedded"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error and not target().exists()
+
+
+def test_only_pairs_of_seeds_count(grid):
+    """A seed without the twin is no pair; a number of crops without any pair is not told."""
+    file = grid / "seed2/metrics/retraining.json"
+    made = runs.read_json(file)
+    del made["test"]["oversampled"]
+    runs.write_json(file, made)
+    few = grid / "seed1-winter50/metrics/retraining.json"
+    made = runs.read_json(few)
+    del made["test"]["vae_transfer"]
+    runs.write_json(few, made)
+    assert arms_over_seeds.main(["embedded"]) == 0
+    found = runs.read_json(target())
+    told = claims._generator_over_seeds(found)[4]
+    assert told.startswith("811 crops (2 seeds) ") and "50 crops" not in told
