@@ -16,19 +16,22 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from lib import figures, runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
-from lib.comparison import paired_test
-from lib.intervals import over_seeds, ratio_over_seeds
+from lib.comparison import closed_distance, paired_test, with_most_samples
+from lib.evaluation import records
+from lib.intervals import over_seeds
 from lib.run_names import parse_run
 
 FOLDER = settings.ROOT / "figures" / "benchmarks"
 RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_recall"
 YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
-TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy", "winter_car_recall_paper")  # by notebook 05
+# By notebook 05, held out: protocol `paper` asks about other objects where there are fewer winter crops.
+TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy")
 MEASURES = (*TOLD, YOUDEN)
 TWINS = {  # with a generator -> the same without one
     "vae_transfer": "oversampled",
@@ -86,15 +89,15 @@ def compared(cell: Cell, arm: str, other: str) -> dict[str, dict]:
     return {m: paired_test(_values(cell, arm, m, seeds) - _values(cell, other, m, seeds)) for m in MEASURES}
 
 
-def closed(cell: Cell, arm: str, towards: str = "winter") -> dict | None:
-    """Share of the way from the control's recall to that of the winter crops; None without such seeds."""
-    seeds = _seeds(cell, arm, towards, CONTROL)
-    if not seeds:
-        return None
-    control = _values(cell, CONTROL, RECALL, seeds)
-    way = [_values(cell, name, RECALL, seeds) - control for name in (arm, towards)]
-    ratio, low, high = (None if np.isnan(value) else float(value) for value in ratio_over_seeds(*way))
-    return {"share": ratio, "low": low, "high": high, "seeds": len(seeds)}
+def recalls(found: dict[tuple[int, int], Cell]) -> pd.DataFrame:
+    """Recall of winter cars as rows of Table 2; the control, which all cells of a seed share, once."""
+    table = pd.DataFrame([
+        {"split": "object", "protocol": "heldout", "metric": RECALL, "n_winter": n_winter,
+         "n_synthetic": n_synthetic, "arm": arm, "seed": seed, "value": told[RECALL]}
+        for (n_winter, n_synthetic), cell in found.items()
+        for seed, values in cell.items() for arm, told in values.items()
+    ])  # fmt: skip
+    return table[(table["arm"] != CONTROL) | ~table.duplicated(["arm", "seed"])]
 
 
 def arm_entry(cell: Cell, arm: str) -> dict:
@@ -110,8 +113,6 @@ def arm_entry(cell: Cell, arm: str) -> dict:
     others = [CONTROL, *(twin for name, twin in TWINS.items() if name == arm)]
     entry["against"] = {other: compared(cell, arm, other) for other in others
                         if other != arm and _seeds(cell, arm, other)}  # fmt: skip
-    if ARMS[arm].samples:
-        entry["closed"] = closed(cell, arm)
     return entry
 
 
@@ -132,10 +133,15 @@ def best(cell: Cell, entries: Mapping[str, dict]) -> dict | None:
 def summary(profile: str) -> dict:
     """Everything, ready for JSON."""
     found, lines = collected(profile)
-    cells = []
+    cells, table = [], recalls(found)
+    closed = pd.concat([closed_distance(table, arm) for arm in ARMS if ARMS[arm].samples])
     for (n_winter, n_synthetic), cell in sorted(found.items(), reverse=True):
         arms = [arm for arm in ARMS if _seeds(cell, arm)]
         entries = {arm: arm_entry(cell, arm) for arm in arms}
+        here = closed[(closed["n_winter"] == n_winter) & (closed["n_synthetic"] == n_synthetic)]
+        told = {row.pop("arm"): row for row in records(here[["arm", "share", "low", "high", "seeds"]])}
+        for arm in (arm for arm in arms if ARMS[arm].samples):
+            entries[arm]["closed"] = told.get(arm)  # none without the winter crops alone
         own = {"n_winter": n_winter, "n_synthetic": n_synthetic, "best": best(cell, entries)}
         cells.append(own | {"arms": entries})
     about = {"profile": profile, "split": "object", "part": "test, held out", "paths": lines}
@@ -174,11 +180,9 @@ def trade_figure(found: dict) -> Figure:
 
     Filled: with a generator; hollow: the same arm without one. InputError without such an arm.
     """
-    cells = [cell for cell in found["cells"] if "oversampled" in cell["arms"]]
+    cells = with_most_samples(found["cells"], "oversampled")
     if not cells:
         raise runs.InputError(found["profile"], "no arm 'oversampled'", "one to compare the new cars with")
-    most = max(cell["n_synthetic"] for cell in cells)
-    cells = [cell for cell in cells if cell["n_synthetic"] == most]
     size = (3.2 + 3 * len(cells), 4.9)
     figure, axes = plt.subplots(1, len(cells), figsize=size, sharex=True, sharey=True, squeeze=False)
     shapes, colours = "osD^Xv", sns.color_palette("colorblind")
@@ -199,7 +203,7 @@ def trade_figure(found: dict) -> Figure:
         axis.set(title=f"{cell['n_winter']} winter crops, {seeds} seeds",
                  xlabel="winter non-cars called car,\npoints against the control")  # fmt: skip
     axes[0, 0].set_ylabel("winter cars known,\npoints against the control")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    figures.names_below(figure, axes[0, 0])
     title = f"What winter pictures buy and cost ({found['profile']}, test part, held out; 95 % over seeds)"
     kinds = "filled: new cars of the autoencoder; hollow: the winter crops themselves"
     figure.suptitle(f"{title}\n{kinds}", fontsize=11)

@@ -300,6 +300,11 @@ def measure(
     rows: list[dict] = []
     card: dict = {}  # what the GPU gives at most, once it was measured
 
+    def gpu_row(network: str) -> dict:
+        if not card:
+            card.update(measure_machine(plan, "cuda"))
+        return step_row(network, plan, card, "cuda")
+
     def keep(number: int, key: str, name: str, make) -> None:
         if number not in wanted:
             return
@@ -320,12 +325,7 @@ def measure(
             keep(1, f"{key}_step", name, lambda k=key: step_row(k, plan, limits))
         if gpu:
             for key, name in NETWORKS.items():
-
-                def gpu_row(network: str = key) -> dict:
-                    card.update(card or measure_machine(plan, "cuda"))
-                    return step_row(network, plan, card, "cuda")
-
-                keep(6, f"{key}_step_gpu", f"{name}, GPU", gpu_row)
+                keep(6, f"{key}_step_gpu", f"{name}, GPU", functools.partial(gpu_row, key))
             few = plan.image_repeats
             shared = functools.partial(sharing_row, plan.batch, 10 * plan.gpu_steps, few)
             keep(6, "paper_gpu", "profile `paper`", lambda: paper_row(few))

@@ -74,7 +74,7 @@ def way_figure(found: dict) -> Figure:
         axis.plot(*place(found["control"]), "X", color="black", markersize=7, label=ARMS[CONTROL].label)
         axis.set(xlabel=label)
     axes[0].set_ylabel(f"winter cars known, %\n({found['winter']})")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    figures.names_below(figure, axes[0])
     figure.suptitle("Retrained wholly and in part, test part, one seed", fontsize=11)
     return figure
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib import runs
 from lib.arms import ARMS, CONTROL, STARTS
-from lib.comparison import gain_text
+from lib.comparison import gain_text, with_most_samples
 from lib.evaluation import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.report import frames_text
@@ -125,13 +125,6 @@ def _in_part(found: dict) -> list[str]:
     return [claim, command, "seconds, after notebook 05 with these arms", "–", "; ".join(told)]
 
 
-def _most(found: dict) -> list[dict]:
-    """The cells of `arms_over_seeds` with the most new cars that the repeated winter crops are in too."""
-    cells = [cell for cell in found["cells"] if "oversampled" in cell["arms"]]
-    most = max((cell["n_synthetic"] for cell in cells), default=0)
-    return [cell for cell in cells if cell["n_synthetic"] == most]
-
-
 def _gains(entry: dict, against: str, measures: Sequence[str]) -> str:
     """Differences of an arm from another in points, with their intervals over seeds."""
     return " / ".join(gain_text(entry["against"][against][name]) for name in measures)
@@ -139,7 +132,7 @@ def _gains(entry: dict, against: str, measures: Sequence[str]) -> str:
 
 def _arms_over_seeds(found: dict) -> list[str] | None:
     """What the arms gain over the control and cost, over all seeds that were trained."""
-    cells = _most(found)
+    cells = with_most_samples(found["cells"], "oversampled")
     if not cells:
         return None
     cell = cells[0]
@@ -155,7 +148,7 @@ def _arms_over_seeds(found: dict) -> list[str] | None:
 def _generator_over_seeds(found: dict) -> list[str] | None:
     """What a generator adds to the same winter crops, repeated as often."""
     told = []
-    for cell in _most(found):
+    for cell in with_most_samples(found["cells"], "oversampled"):
         entry = cell["arms"].get("vae_transfer", {"against": {}})
         if "oversampled" in entry["against"]:
             pairs = entry["against"]["oversampled"][IN_PART[0]]["pairs"]

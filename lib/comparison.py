@@ -137,6 +137,13 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
     return pd.DataFrame(rows, columns=PAIRED)
 
 
+def with_most_samples(cells: Sequence[Mapping], arm: str) -> list[Mapping]:
+    """Of the cells (`n_synthetic`, `arms`) that have an arm, those with the most new cars; perhaps none."""
+    cells = [cell for cell in cells if arm in cell["arms"]]
+    most = max((cell["n_synthetic"] for cell in cells), default=0)
+    return [cell for cell in cells if cell["n_synthetic"] == most]
+
+
 def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> pd.DataFrame:
     """The share of the distance from the control's winter-car recall to `towards`'s that an arm closes.
 

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
@@ -29,6 +30,12 @@ VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures
     "kl": "KL divergence, nats",
     "elbo": "held-out ELBO, nats",
 }
+
+
+def names_below(figure: Figure, axis: Axes, columns: int = 2) -> None:
+    """The legend of a panel below all panels, for names that would hide what it shows."""
+    handles = axis.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def style() -> None:
@@ -191,7 +198,7 @@ def learning_curves(histories: dict[str, list[dict]], title: str) -> Figure:
     left.set_yscale("log" if high > 3 * low else "linear")
     right.set(xlabel="optimiser step", ylabel="accuracy", title="Accuracy")
     if many:
-        figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        names_below(figure, right, 3)
     else:
         right.legend()
     return figure
@@ -232,7 +239,7 @@ def vae_curves(histories: dict[str, list[dict]], panels: Mapping[str, str] = VAE
         axes[0].set_yscale("log")
         axes[0].set_title("lines: training; points: held out", fontsize=8, fontweight="normal")
     if len(histories) > 2:
-        figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+        names_below(figure, axes[2])
     else:
         axes[2].legend(fontsize=7)
     return figure

@@ -132,3 +132,11 @@ def test_the_distance_that_is_closed():
 ])  # fmt: skip
 def test_a_difference_as_text(found, text):
     assert comparison.gain_text(found) == text
+
+
+def test_cells_with_the_most_new_cars_among_those_that_have_an_arm():
+    cells = [{"n_synthetic": n, "arms": dict.fromkeys(arms)} for n, arms in
+             ((30, ["b"]), (10, ["a", "b"]), (3, ["a"]), (10, ["a"]))]  # fmt: skip
+    assert comparison.with_most_samples(cells, "a") == [cells[1], cells[3]]
+    assert comparison.with_most_samples(cells, "b") == [cells[0]]
+    assert comparison.with_most_samples(cells, "c") == []
