@@ -15,8 +15,9 @@ from benchmarks.bench_report import spread
 from lib import settings
 from lib.arms import check_arms
 from lib.runs import read_json
+from lib.visdrone import PAPER_TABLE1
 
-PAPER_CROPS = 290_207  # of the paper's training part (Table 1)
+PAPER_CROPS = PAPER_TABLE1["train"]
 TOGETHER = (1, 2, 4, 8)  # trainings at once
 TRAINED = ("02_classifier_training", "03_vae_transfer", "05_retraining")
 
