@@ -1,7 +1,7 @@
 # The notebooks in their order, over the runs of a profile. Usually started by `make reproduce`; by hand:
 #   .venv/bin/python -m snakemake --cores all --config profile=embedded seeds="0 1 2"
 # A run is a folder runs/<profile>/seed<k> (split by object) or seed<k>-sequence, or a variant of one with other
-# numbers (lib/run_names.py). lib/stages.py says which files a notebook needs and makes, lib/dependencies.py what else
+# numbers (lib/run_names.py). lib/run_plan.py says which files a notebook needs and makes, lib/dependencies.py what else
 # it depends on: state/<notebook>.json beside the results is newer than them when something changed.
 
 import os
@@ -9,9 +9,10 @@ import re
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from lib import dependencies, stages
+from lib import dependencies, run_plan
 from lib.run_names import ONCE, OPTIONAL, OUTPUTS, parse_run
 from lib.runs import InputError
+from lib.settings import DATA
 
 try:
     for name in set(config) - {"profile", "seeds", "splits"}:
@@ -19,9 +20,9 @@ try:
     if workflow.cores < 1:  # Snakemake would wait for them for ever
         raise InputError("JOBS", repr(str(workflow.cores)), "all or a number from 1")
     PROFILE = str(config.get("profile", "embedded") or "")
-    RUNS = stages.plan(PROFILE, config.get("seeds"), config.get("splits"))
-    ALIKE = stages.alike(PROFILE, RUNS)
-    LEFT = [notebook for notebook in ONCE if stages.able(PROFILE, notebook, RUNS[0])]
+    RUNS = run_plan.plan(PROFILE, config.get("seeds"), config.get("splits"))
+    ALIKE = run_plan.alike(PROFILE, RUNS)
+    LEFT = [notebook for notebook in ONCE if run_plan.able(PROFILE, notebook, RUNS[0])]
     dependencies.write_states(PROFILE, RUNS)
 except (InputError, SyntaxError) as error:
     print(error, file=sys.stderr)
@@ -45,7 +46,7 @@ os.environ["STAGE_PYTHON"] = sys.executable
 
 def made(notebook, run):
     """Files that a notebook leaves in a run's folder."""
-    return [f"runs/{PROFILE}/{run}/{name}" for name in stages.outputs(PROFILE, notebook, parse_run(run))]
+    return [f"runs/{PROFILE}/{run}/{name}" for name in run_plan.outputs(PROFILE, notebook, parse_run(run))]
 
 
 def made_by_rule(notebook, like):
@@ -56,7 +57,7 @@ def made_by_rule(notebook, like):
 def needed(notebook):
     """Files that a notebook needs, of the run that a rule is asked for."""
     return lambda wildcards: [
-        f"runs/{PROFILE}/{path}" for path in stages.inputs(PROFILE, notebook, parse_run(wildcards.run))
+        f"runs/{PROFILE}/{path}" for path in run_plan.inputs(PROFILE, notebook, parse_run(wildcards.run))
     ]
 
 
@@ -99,7 +100,7 @@ for number, alike in enumerate(ALIKE):
             params:
                 notebook=notebook,  # kept with the rule: its command is put together when the loop is over
                 runs="{run}",
-            threads: workflow.cores if notebook == stages.DATA else SHARE
+            threads: workflow.cores if notebook == DATA else SHARE
             priority: PRIORITY[notebook]
             shell:
                 STAGE
@@ -112,7 +113,7 @@ rule evaluation:
     output:
         [
             f"runs/{PROFILE}/summary/{name}"
-            for name in stages.SUMMARY_OUTPUTS
+            for name in run_plan.SUMMARY_OUTPUTS
         ],
     threads: workflow.cores
     params:

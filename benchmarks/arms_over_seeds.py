@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from lib import figures, runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
 from lib.comparison import closed_distance, paired_test, with_most_samples
-from lib.evaluation import records
+from lib.gains import records
 from lib.intervals import over_seeds
 from lib.run_names import parse_run
 

@@ -45,6 +45,7 @@ for _name, _arm in _WHOLE.items():
     ARMS[_name] = _arm
     if _name in _IN_PART:
         ARMS[f"{_name}_part"] = Arm(f"{_arm.label}, in part", f"{_arm.weights}_part", _arm.samples, _name)
+ARMS_WITHOUT_SAMPLES = tuple(name for name, arm in ARMS.items() if not arm.samples)  # n_synthetic is 0
 
 
 STARTS = {  # of the autoencoder: what notebook 03's curves call them

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib import comparison, evaluation, runs
+from lib import comparison, evaluation, measurements, runs
+from lib.arms import ARMS_WITHOUT_SAMPLES
 from lib.published import NONE, Published
 from lib.run_names import parse_run
 from lib.settings import Run
@@ -45,9 +46,9 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
     tables = []
     for arm in [*([] if run.numbers else ["none"]), *made["arms"]]:
         found = read_answers(run.need(f"answers/{arm}.npz"))
-        n_synthetic = 0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else made["n_synthetic"]
+        n_synthetic = 0 if arm in ARMS_WITHOUT_SAMPLES else made["n_synthetic"]
         tables.append(
-            evaluation.predictions_to_rows(
+            measurements.predictions_to_rows(
                 arm,
                 run.split,
                 made["n_winter"],
@@ -65,7 +66,7 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
 
 
 def collect(profile: str, names: list[str], published: Published = NONE) -> pd.DataFrame:
-    """The tidy table over all runs, in the order of `names`; see `evaluation.COLUMNS`.
+    """The tidy table over all runs, in the order of `names`; see `measurements.COLUMNS`.
 
     Runs that are in `published` are read from the committed numbers, here and below.
     """

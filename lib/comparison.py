@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import bdtr, stdtr
 
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, Answers
+from lib.arms import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL
+from lib.evaluation import Answers
 from lib.intervals import ROUNDING, over_seeds, ratio_over_seeds
 from lib.runs import InputError
 
@@ -110,7 +111,7 @@ def bar(scores: pd.DataFrame) -> dict[tuple[str, int], str]:
 def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.DataFrame:
     """Paired differences of every arm from the control and from the best arm without a generator.
 
-    table: tidy rows (`evaluation.COLUMNS`); bars: of `bar`. Columns: split, protocol, n_winter,
+    table: tidy rows (`measurements.COLUMNS`); bars: of `bar`. Columns: split, protocol, n_winter,
     n_synthetic, winter, metric, arm, against, gain, low, high, p, pairs. The control needs no winter crops:
     its rows of the profile's own number serve for every other, but for protocol `paper`, where fewer winter
     crops are other test objects.

@@ -16,7 +16,8 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from lib.arms import ARMS
-from lib.evaluation import NONCARS, winter_of
+from lib.evaluation import NONCARS
+from lib.measurements import winter_of
 from lib.runs import atomic_path
 from lib.visdrone import CLASSES
 

@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from lib import runs, settings
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, read_table2
+from lib.arms import ARMS_WITHOUT_SAMPLES, BEFORE
+from lib.measurements import read_table2
 from lib.run_names import made_by, parse_run
 from lib.runs import InputError
 

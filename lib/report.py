@@ -82,7 +82,7 @@ def markdown_text(markdown: str) -> str:
 
 
 def verdict_text(entry: dict[str, Any]) -> str:
-    """One entry of `evaluation.verdict` as a line."""
+    """One entry of `gains.verdict` as a line."""
     word = {True: "better", False: "not better", None: "cannot be told"}[entry["better"]]
     line = (f"Split by {entry['split']}, protocol {entry['protocol']}, {entry['arm']} against "
             f"{ARM_WORDS.get(entry['against'], entry['against'])}: {word}. "

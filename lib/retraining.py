@@ -10,7 +10,7 @@ import torch
 
 from lib.arms import ARMS
 from lib.batches import torch_seed
-from lib.evaluation import LIMITS, within
+from lib.gains import LIMITS, within
 from lib.runs import InputError
 from lib.visdrone import CAR, CLASSES
 

@@ -20,8 +20,8 @@ import pandas as pd
 import yaml
 
 from lib import runs, settings, verify
-from lib.arms import ARMS
-from lib.evaluation import BEFORE, CONTROL, read_table2
+from lib.arms import ARMS, BEFORE, CONTROL
+from lib.measurements import read_table2
 from lib.run_names import SPLITS, RunName
 from lib.runs import InputError
 from lib.visdrone import data_folder

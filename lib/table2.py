@@ -1,6 +1,7 @@
 """Table 2 as a person reads it: its lines, its cells in percent, beside the paper's numbers, as Markdown.
 
-What is measured and compared stands in `lib.evaluation`; here nothing is computed but percent.
+What is measured stands in `lib.evaluation`, what is compared in `lib.gains` and `lib.comparison`; here
+nothing is computed but percent.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from lib.arms import ARMS
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, EQUAL_SHARE, NONCARS, noncars_winter
+from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL
+from lib.evaluation import EQUAL_SHARE, NONCARS, noncars_winter
 from lib.runs import InputError
 
 PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the paper gives no number
@@ -185,7 +186,7 @@ def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, fr
 
 
 def verdict_table(verdicts: Sequence[Mapping]) -> pd.DataFrame:
-    """Entries of `evaluation.verdict` as words, a row each: differences in percent points."""
+    """Entries of `gains.verdict` as words, a row each: differences in percent points."""
     rows = []
     for entry in verdicts:
         row = {key: entry[key] for key in ("split", "arm", "protocol", "against")}

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lib import runs, settings
-from lib.evaluation import read_table2
+from lib.measurements import read_table2
 from lib.provenance import profile_folder
 from lib.published import Published
 from lib.report import aligned, frames_text

@@ -75,7 +75,8 @@ def make_run(repository):
     """make_run(profile, seeds) -> folder of a profile's runs, finished, split by object, simulated winter."""
     import pandas as pd
 
-    from lib import evaluation, runs, table2
+    from lib import gains, measurements, runs, table2
+    from lib.arms import ARMS_WITHOUT_SAMPLES
 
     def write(profile="embedded", seeds=(0, 1), source="scenes"):
         folder = repository / "runs" / profile
@@ -85,10 +86,10 @@ def make_run(repository):
             recalls = {"none": 0.6, "continued": 0.65, "vae_transfer": 0.9, "vae_recoloured": 0.8}
             for arm, recall in recalls.items():
                 rng = np.random.default_rng([seed, 7])
-                winter = {p: _answers(rng, recall, 200, 0) for p in evaluation.PROTOCOLS}
-                count = 0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else 500
+                winter = {p: _answers(rng, recall, 200, 0) for p in measurements.PROTOCOLS}
+                count = 0 if arm in ARMS_WITHOUT_SAMPLES else 500
                 tables.append(
-                    evaluation.predictions_to_rows(
+                    measurements.predictions_to_rows(
                         arm, "object", 64, count, seed, _answers(rng, 0.96, 300, 300), winter,
                         _answers(rng, 0, 0, 100), draws=10,
                     )
@@ -108,11 +109,11 @@ def make_run(repository):
         runs.write_json(folder / "crops/store.json", {"fingerprint": "abc", "crops": 900, "size": 32})
         summary = folder / "summary"
         table = pd.concat(tables, ignore_index=True)
-        means = evaluation.summarise(table)
+        means = gains.summarise(table)
         runs.write_table(summary / "table2.csv", table)
-        runs.write_json(summary / "table2_summary.json", evaluation.records(means))
+        runs.write_json(summary / "table2_summary.json", gains.records(means))
         runs.write_text(summary / "table2.md", table2.table2_markdown(means))
-        verdicts = [entry for base in ("continued", "none") for entry in evaluation.verdict(means, base)]
+        verdicts = [entry for base in ("continued", "none") for entry in gains.verdict(means, base)]
         runs.write_json(summary / "evaluation.json", {
             "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads"})  # fmt: skip
         counts = {"train": 720, "valid": 90, "test": 90, "total": 900}

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import arms_over_seeds
 from benchmarks.arms_over_seeds import NONCARS, RECALL, SUMMER, TOLD, YOUDEN
-from lib import claims, runs
+from lib import benchmark_claims, runs
 
 SEEDS = (0, 1, 2)
 ARMS = {  # recall and false cars in winter, for seed 0; the others are a little off
@@ -103,7 +103,7 @@ def test_a_variant_is_compared_with_its_seeds_own_control(grid):
 def test_the_readme_tells_both_comparisons(grid, tmp_path):
     assert arms_over_seeds.main(["embedded"]) == 0
     target().rename(target("visdrone-val-grid"))  # the one that the README tells
-    rows = claims.measured_rows(target().parents[1])
+    rows = benchmark_claims.measured_rows(target().parents[1])
     first, second = rows
     assert "811 winter crops, 1,000 new cars, 3 seeds" in first[0]
     assert first[1].endswith("benchmarks.arms_over_seeds embedded`") and "after +3" in first[4]
@@ -153,5 +153,5 @@ def test_only_pairs_of_seeds_count(grid):
     runs.write_json(few, made)
     assert arms_over_seeds.main(["embedded"]) == 0
     found = runs.read_json(target())
-    told = claims._generator_over_seeds(found)[4]
+    told = benchmark_claims._generator_over_seeds(found)[4]
     assert told.startswith("811 crops (2 seeds) ") and "50 crops" not in told

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from lib import claims, runs
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, PROTOCOLS
+from lib import benchmark_claims, claims, runs
+from lib.arms import ARMS_WITHOUT_SAMPLES
+from lib.measurements import PROTOCOLS
 from lib.settings import ROOT
 from lib.table2 import LINES
 
@@ -81,7 +82,7 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     assert row in claims.table(figures) and "| 1,032 / 1,017; 12.5 / 13.0 |" in claims.table(figures)
 
     def place(*values):
-        return {name: {"value": v} for name, v in zip(claims.IN_PART, values, strict=True)}
+        return {name: {"value": v} for name, v in zip(benchmark_claims.IN_PART, values, strict=True)}
 
     arms = {"vae_recoloured": {"share": 0.5, "part": place(0.95, 0.25, 0.97), "whole": place(1, 1, 0)}}
     arms |= {"oversampled": {"share": 1.0, "part": place(0.9, 0.3, 0.98), "whole": place(0, 0, 0)}}

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from lib import collect, evaluation, runs, settings, table2
-from lib.evaluation import ARMS_WITHOUT_SAMPLES, CAR, COLUMNS
+from lib import collect, evaluation, gains, measurements, runs, settings, table2
+from lib.arms import ARMS_WITHOUT_SAMPLES
+from lib.evaluation import CAR
+from lib.measurements import COLUMNS
 from lib.runs import InputError, MissingStep
 
 ARMS_RUN = ["none", "continued", "vae_transfer", "vae_recoloured"]
@@ -81,7 +83,7 @@ def test_values_come_from_the_answers(root):
 
 def test_the_table_can_be_read_and_summed_up(root, tmp_path):
     file = runs.write_table(tmp_path / "table2.csv", collect.collect("some", ["seed0", "seed3"]))
-    summary = evaluation.summarise(evaluation.read_table2(file))
+    summary = gains.summarise(measurements.read_table2(file))
     assert (summary["n_seeds"] == 2).all()
     leak = collect.leak(summary)
     assert list(leak.columns) == ["split", "arm", "winter", "heldout", "paper", "paper_minus_heldout"]
@@ -103,13 +105,13 @@ def test_drawn_snow_is_never_called_the_user_s_winter(root):
     drawn = table["metric"] == "winter_noncar_called_car"
     assert set(table.loc[drawn, "winter"]) == {"simulated winter"}
     assert set(table.loc[~drawn, "winter"]) == {"snow"}
-    summary = evaluation.summarise(table)
+    summary = gains.summarise(table)
     text = table2.table2_markdown(summary)
     assert text.count("Split by") == 1
     assert "| Winter cars (snow): recall, held out |" in text
     (line,) = [row for row in text.splitlines() if "Non-cars called car, winter" in row]
     assert line.startswith("| Non-cars called car, winter (simulated winter) | – | – | 25.0 [")
-    entries = evaluation.verdict(summary)
+    entries = gains.verdict(summary)
     assert len(entries) == 4  # two arms, two protocols: the guards are not torn from their arm
     for entry in entries:
         assert (entry["winter"], entry["winter_noncars"]) == ("snow", "simulated winter")
@@ -118,7 +120,7 @@ def test_drawn_snow_is_never_called_the_user_s_winter(root):
 
 def test_noncars_from_two_places_are_never_averaged(root):
     drawn_noncars(root, ["seed3"])  # which flights have no other classes depends on the seed
-    summary = evaluation.summarise(collect.collect("some", ["seed0", "seed3"]))
+    summary = gains.summarise(collect.collect("some", ["seed0", "seed3"]))
     text = table2.table2_markdown(summary)
     lines = [row for row in text.splitlines() if "Non-cars called car, winter" in row]
     assert [line.split("|")[1].strip() for line in lines] == [
@@ -127,7 +129,7 @@ def test_noncars_from_two_places_are_never_averaged(root):
     chosen = (summary["metric"] == "winter_noncar_called_car") & (summary["winter"] == "snow")
     worse = summary.copy()
     worse.loc[chosen & (summary["arm"] == "vae_transfer"), "difference"] = 0.03
-    for entry in evaluation.verdict(worse):
+    for entry in gains.verdict(worse):
         over = entry["arm"] == "vae_transfer"
         assert entry["winter_noncars"] == "simulated winter and snow"
         assert entry["better"] is not over  # the one that moved further counts

@@ -4,15 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import comparison, evaluation
-from lib.evaluation import CAR, Measure
+from lib import comparison, evaluation, measurements
+from lib.evaluation import CAR
+from lib.intervals import Measure
 from lib.runs import InputError
 
 
 def rows(arm, recalls, n_winter=811, n_synthetic=0, split="object"):
     """Winter-car recall of one arm, a thousandth a unit, one seed after the other."""
     return pd.concat([
-        evaluation.table2_rows(arm, "heldout", split, n_winter, n_synthetic, seed,
+        measurements.table2_rows(arm, "heldout", split, n_winter, n_synthetic, seed,
                                {"winter_car_recall": Measure(k / 1000, 0, 1, k, 1000)})
         for seed, k in enumerate(recalls)
     ], ignore_index=True)  # fmt: skip

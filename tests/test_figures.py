@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import evaluation, figures, table2
-from lib.arms import ARMS
+from lib import figures, gains, intervals, measurements, table2
+from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES
 
 
 @pytest.fixture(autouse=True)
@@ -16,19 +16,19 @@ def _closed():
 
 
 def rows(noncars: str | None = None, n_winter: int = 8, seeds=(0,), arms=tuple(ARMS)) -> pd.DataFrame:
-    measures = {name: evaluation.Measure(0.5, 0.4, 0.6, 5, 10) for name in evaluation.METRICS}
+    measures = {name: intervals.Measure(0.5, 0.4, 0.6, 5, 10) for name in measurements.METRICS}
     return pd.concat([
-        evaluation.table2_rows(arm, protocol, "object", n_winter,
-                               0 if arm in evaluation.ARMS_WITHOUT_SAMPLES else 9, seed, measures,
+        measurements.table2_rows(arm, protocol, "object", n_winter,
+                               0 if arm in ARMS_WITHOUT_SAMPLES else 9, seed, measures,
                                "winter crops", noncars)
-        for arm in arms for protocol in evaluation.PROTOCOLS for seed in seeds
+        for arm in arms for protocol in measurements.PROTOCOLS for seed in seeds
     ], ignore_index=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("noncars, said", [(None, "winter crops"), ("simulated winter", "simulated winter")])
 def test_table2_names_the_data_and_each_winter(noncars, said):
     table = rows(noncars)
-    summary, frames = evaluation.summarise(table), "val 456 of 548 frames"
+    summary, frames = gains.summarise(table), "val 456 of 548 frames"
     figure = figures.table2(summary, table2.PAPER_TABLE2, list(ARMS), "object", frames, table)
     assert "split by object: val 456 of 548 frames" in figure.get_suptitle()
     titles = [axis.get_title() for axis in figure.axes]
@@ -39,7 +39,7 @@ def test_table2_names_the_data_and_each_winter(noncars, said):
 def test_table2_shows_each_seed_and_a_line_for_each_arm():
     table = rows(seeds=(0, 1, 2), arms=("none", "continued", "vae_transfer"))
     arms = ["none", "continued", "vae_transfer"]
-    figure = figures.table2(evaluation.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
+    figure = figures.table2(gains.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
     points = [line.get_xdata() for line in figure.axes[2].lines if line.get_marker() == "."]
     assert [len(x) for x in points] == [3, 3, 3]
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -49,11 +49,11 @@ def test_table2_shows_each_seed_and_a_line_for_each_arm():
 def test_curves_show_numbers_in_order_and_the_control_as_a_level():
     table = pd.concat([rows(seeds=(0, 1), arms=("continued", "winter", "vae_transfer")),
                        rows(n_winter=4, seeds=(0, 1), arms=("winter", "vae_transfer"))])  # fmt: skip
-    places = table2.table2_settings(evaluation.summarise(table))
+    places = table2.table2_settings(gains.summarise(table))
     (part,) = table2.varied(table, "n_winter", places).values()
     assert table2.varied(table, "n_synthetic", places) == {}
     panels = {"winter_car_recall": "recall"}
-    (axis,) = figures.curves(evaluation.summarise(part), part, "n_winter", panels, "title").axes
+    (axis,) = figures.curves(gains.summarise(part), part, "n_winter", panels, "title").axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
     assert set(lines) == {"control", "winter crops", "after"}
     assert lines["after"].get_xdata().tolist() == [4, 8]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib import collect, comparison, publish, published, report, runs, verify
-from lib.evaluation import read_table2
+from lib.measurements import read_table2
 from lib.published import Published
 from lib.runs import InputError
 from tests import test_collect

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib import dependencies, runs, settings, stages
+from lib import dependencies, run_plan, runs, settings, stages
 from lib.run_names import OUTPUTS, SPLITS, RunName, made_by, parse_run
 from lib.runs import InputError
 
@@ -75,11 +75,11 @@ def finish(root, profile, names):
         run = parse_run(name)
         for notebook in OUTPUTS:
             if run.repeats(notebook):
-                for file in stages.outputs(profile, notebook, run):
+                for file in run_plan.outputs(profile, notebook, run):
                     path = root / "runs" / profile / name / file
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(notebook)
-    for file in stages.SUMMARY_OUTPUTS:
+    for file in run_plan.SUMMARY_OUTPUTS:
         path = root / "runs" / profile / "summary" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("summary")
@@ -163,8 +163,8 @@ def test_a_profile_with_variants(checkout, monkeypatch):
     )
     names = ["seed0", "seed1", "seed0-sequence", "seed0-winter50", "seed1-winter50", "seed0-synthetic100",
              "seed0-synthetic300"]  # fmt: skip
-    assert stages.plan("many") == names
-    assert stages.plan("many", 1, "object") == ["seed1", "seed1-winter50"]
+    assert run_plan.plan("many") == names
+    assert run_plan.plan("many", 1, "object") == ["seed1", "seed1-winter50"]
     found = jobs(dry_run(checkout, "--config", "profile=many", "seeds="))
     of = {name: [rule.rsplit("_", 1)[0] if rule[-1].isdigit() else rule for rule, run in found if run == name]
           for name in names}  # fmt: skip
@@ -183,8 +183,8 @@ def test_a_profile_with_variants(checkout, monkeypatch):
     for arms, needed in (("[winter]", False), ("[winter, winter_part]", True)):
         (folder / "05_retraining.yaml").write_text("profile: many\narms: [continued, winter, winter_part]\n")
         profile.write_text(f"object: [0]\nvariants:\n- {{n_winter: [50], object: [0], arms: {arms}}}\n")
-        inputs = {run: stages.inputs("many", "05_retraining", parse_run(run)) for run in ("seed0", names[3])}
-        assert (control in inputs[names[3]]) == needed and control not in inputs["seed0"]
+        inputs = [run_plan.inputs("many", "05_retraining", parse_run(run)) for run in ("seed0", names[3])]
+        assert (control in inputs[1]) == needed and control not in inputs[0]
     (folder / "05_retraining.yaml").unlink()
     profile.write_text("object: [0]\nvariants:\n- {n_winter: [50], object: [0], arms: [winter]}\n")
     words = stages.command("many", "05_retraining", ["seed0-winter50"], checkout / "x.ipynb")
@@ -212,7 +212,7 @@ def test_variants_that_cannot_be(checkout, monkeypatch, entry, message):
     monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
     (checkout / "params/mine/profile.yaml").write_text(f"object: [0]\nvariants: {entry}\n")
     with pytest.raises(InputError) as caught:
-        stages.plan("mine")
+        run_plan.plan("mine")
     assert f"profile.yaml:2: {message}" in str(caught.value)
 
 
@@ -223,12 +223,12 @@ def test_a_variant_has_only_the_arms_that_its_numbers_concern(checkout, monkeypa
     profile = folder / "profile.yaml"
     (folder / "05_retraining.yaml").write_text("profile: mine\narms: [continued, winter, vae_transfer]\n")
     profile.write_text("variants:\n- {n_winter: [50], object: [0]}\n- {n_synthetic: [9], object: [0]}\n")
-    assert stages.plan("mine") == ["seed0", "seed0-winter50", "seed0-synthetic9"]  # the default's seed
-    assert stages.arms("mine", RunName("object", 0, 50)) == ["winter", "vae_transfer"]
-    assert stages.arms("mine", RunName("object", 0, None, 9)) == ["vae_transfer"]
+    assert run_plan.plan("mine") == ["seed0", "seed0-winter50", "seed0-synthetic9"]  # the default's seed
+    assert run_plan.arms("mine", RunName("object", 0, 50)) == ["winter", "vae_transfer"]
+    assert run_plan.arms("mine", RunName("object", 0, None, 9)) == ["vae_transfer"]
     profile.write_text("variants:\n- {n_synthetic: [9], object: [0], arms: [winter, vae_transfer]}\n")
     with pytest.raises(InputError, match="found winter in seed0-synthetic9, expected arms that n_synth"):
-        stages.alike("mine", stages.plan("mine"))
+        run_plan.alike("mine", run_plan.plan("mine"))
 
 
 def test_a_notebook_is_not_run_for_a_variant_that_it_does_not_concern(repository, capsys):
@@ -250,7 +250,7 @@ def test_arms_that_lack_what_they_use(checkout, monkeypatch, notebook, line, mes
     monkeypatch.setattr(settings, "NOTEBOOKS", checkout / "notebooks")
     (checkout / "params/mine" / f"{notebook}.yaml").write_text(f"profile: mine\n{line}\n")
     with pytest.raises(InputError) as caught:
-        stages.alike("mine", stages.plan("mine"))
+        run_plan.alike("mine", run_plan.plan("mine"))
     assert f"{notebook}.yaml:2: {message}" in str(caught.value)
 
 
@@ -268,7 +268,7 @@ def test_bad_input_is_one_line_before_anything_runs(checkout, config, message):
     assert not (checkout / "runs").exists()
 
 
-# What the workflow asks of lib.stages
+# What the workflow asks of lib.run_plan
 
 
 @pytest.mark.parametrize("text, seeds", [
@@ -276,7 +276,7 @@ def test_bad_input_is_one_line_before_anything_runs(checkout, config, message):
     ("1, 2,  2", [1, 2]),
 ])  # fmt: skip
 def test_seeds(text, seeds):
-    assert stages.parse_seeds(text) == seeds
+    assert run_plan.parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize(
@@ -284,25 +284,25 @@ def test_seeds(text, seeds):
 )
 def test_bad_seeds(text):
     with pytest.raises(InputError, match="^SEEDS: found "):
-        stages.parse_seeds(text)
+        run_plan.parse_seeds(text)
 
 
 def test_plan(repository):
     mine = repository / "params" / "mine"
     mine.mkdir()
     (mine / "profile.yaml").write_text("object: [0, 1]\nsequence: [3]\n")
-    assert stages.plan("embedded") == ["seed0"]
-    assert stages.plan("mine") == ["seed0", "seed1", "seed3-sequence"]
-    assert stages.plan("mine", splits="object") == ["seed0", "seed1"]
-    assert stages.plan("mine", 7, "sequence, object") == ["seed7-sequence", "seed7"]
-    assert stages.plan("embedded", splits="sequence") == ["seed0-sequence"]
+    assert run_plan.plan("embedded") == ["seed0"]
+    assert run_plan.plan("mine") == ["seed0", "seed1", "seed3-sequence"]
+    assert run_plan.plan("mine", splits="object") == ["seed0", "seed1"]
+    assert run_plan.plan("mine", 7, "sequence, object") == ["seed7-sequence", "seed7"]
+    assert run_plan.plan("embedded", splits="sequence") == ["seed0-sequence"]
     with pytest.raises(InputError, match="^SPLITS: found 'time', expected object or sequence or both"):
-        stages.plan("mine", splits="time")
-    assert stages.plan("mine", "7, 8") == ["seed7", "seed8", "seed7-sequence", "seed8-sequence"]
+        run_plan.plan("mine", splits="time")
+    assert run_plan.plan("mine", "7, 8") == ["seed7", "seed8", "seed7-sequence", "seed8-sequence"]
     with pytest.raises(InputError, match="^PROFILE: found 'nowhere', expected one of embedded, mine$"):
-        stages.plan("nowhere")
+        run_plan.plan("nowhere")
     with pytest.raises(InputError, match="^SEEDS: found 'x', expected whole numbers"):
-        stages.plan("mine", "x")
+        run_plan.plan("mine", "x")
 
 
 def test_names_of_runs():

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from lib import acceleration, training
+from lib import acceleration, stability, training
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, train_vae
 from lib.batches import Schedule, augment, draw_augmentation, generator, image_batch, on_device
 from lib.models import build_classifier, build_vae
 from lib.quality import sharpness
 from lib.runs import InputError
-from lib.training import EarlyStopping, answer, embed, one_cycle, predict, stabilise, train_classifier
+from lib.stability import stabilise
+from lib.training import EarlyStopping, answer, embed, one_cycle, predict, train_classifier
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 
@@ -411,7 +412,7 @@ def small_unseeded():
 def test_stabilise_prefers_a_falling_loss(images, monkeypatch):
     curves = iter([[1.0, 1.1, 1.2, 1.3], [1.3, 1.1, 1.1, 0.8], [1.4, 1.3, 1.2, 1.2]])
     monkeypatch.setattr(
-        training, "train_classifier", lambda *a, **k: [{"loss": loss} for loss in next(curves)]
+        stability, "train_classifier", lambda *a, **k: [{"loss": loss} for loss in next(curves)]
     )
     _, report = stabilise(small_unseeded, *images, seed=0, path=CPU, candidates=3, steps=4)
     assert report["kept"] == 2  # 0 is the straightest, but rises

@@ -1,0 +1,209 @@
+"""The README's claims that benchmarks measure: a row each, from figures/benchmarks/*.json (`lib.claims`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from lib import runs
+from lib.arms import ARMS, CONTROL, STARTS
+from lib.comparison import gain_text, with_most_samples
+
+PYTHON = ".venv/bin/python"
+GRID = "visdrone-val-grid"
+REAL_RUN = "visdrone-val/seed0"  # the run of real frames whose classifiers the panorama benchmark asks
+IN_PART = ("winter_car_recall", "winter_noncar_called_car", "car_recall")  # told of retrainings in part
+OVER_SEEDS = ("winter", "vae_transfer", "vae_recoloured", "vae_recoloured_part")  # told of all seeds
+
+
+def _scene_realism(found: dict) -> list[str]:
+    """How real the drawn scenes are: trained on drawn crops alone, asked about real ones."""
+    ours = f"{100 * found['car_called_car']:.1f} / {100 * found['noncar_called_car']:.1f}"
+    claim = "trained on drawn scenes alone: real cars / real non-cars called car (%)"
+    return [claim, f"`{PYTHON} -m benchmarks.scene_realism`", "4 min", "–", ours]
+
+
+def _vae_heads(found: dict) -> list[str]:
+    """Which of the two heads that meet the published total the autoencoder has, and why."""
+    ours = " / ".join(f"{found[name]['elbo']:,.0f}" for name in ("V1", "V4"))
+    claim = "head of the autoencoder, V1 (one point) / V4 (2 x 2 grid, the default): held-out ELBO (nats)"
+    return [claim, f"`{PYTHON} -m benchmarks.vae_heads runs/embedded/seed0`", "5 min", "–", ours]
+
+
+def _vae_objectives(found: dict) -> list[str] | None:
+    """What brings the decoder's own images nearer to held-out winter cars than the default does."""
+    distance = {
+        name: one["decoder_alone"]["classifier_feature_frechet_distance"]
+        for name, one in found["variants"].items()
+    }
+    if "default" not in distance or len(distance) < 2:
+        return None
+    default = distance.pop("default")
+    best = min(distance, key=distance.__getitem__)
+    claim = (
+        "the decoder alone, its images' Fréchet distance to held-out winter cars (judge's features): "
+        f"the default objective → the best of {len(distance)} others"
+    )
+    command = f"`{PYTHON} -m benchmarks.vae_objectives runs/{found['run']}`"
+    ours = f"{default:.1f} → {distance[best]:.1f} ({best})"
+    return [claim, command, "90 min without bfloat16", "–", ours]
+
+
+def _vae_starts(found: dict) -> list[str] | None:
+    """What the autoencoder's starts come to: bound, and distance of the decoder's own images."""
+    last = {name: rows[-1] for name, rows in found["starts"].items()}
+    names = [name for name in STARTS if name in last]
+    if len(names) < 2:
+        return None
+    claim = (f"autoencoder after {found['steps']} steps, encoder {' / '.join(names)}: held-out ELBO (nats); "
+             "Fréchet distance of the decoder's images; one seed")  # fmt: skip
+    bounds = " / ".join(f"{last[name]['heldout_elbo']:,.0f}" for name in names)
+    distances = " / ".join(f"{last[name]['heldout_frechet']:.1f}" for name in names)
+    command = f"`{PYTHON} -m benchmarks.vae_starts runs/{found['run']}`"
+    return [claim, command, "100 min without bfloat16", "–", f"{bounds}; {distances}"]
+
+
+def _in_part(found: dict) -> list[str]:
+    """What each retraining in part gains over the control, and what it costs, on the test part."""
+    told = []
+    for arm in (name for name in ARMS if name in found["arms"]):
+        one = found["arms"][arm]
+        control = found["control"]
+        moved = (f"{100 * (one['part'][name]['value'] - control[name]['value']):+.1f}" for name in IN_PART)
+        told.append(f"{ARMS[arm].label} ({one['share']:.0%}) {' / '.join(moved)}")
+    measures = "winter cars known / winter non-cars called car / summer cars known"
+    claim = ("retrainings in part, the share chosen on the validation part, against the control (one "
+             f"seed, points on the test part): {measures}")  # fmt: skip
+    command = f"`{PYTHON} -m benchmarks.in_part runs/{found['run']}`"
+    return [claim, command, "seconds, after notebook 05 with these arms", "–", "; ".join(told)]
+
+
+def _gains(entry: dict, against: str, measures: Sequence[str]) -> str:
+    """Differences of an arm from another in points, with their intervals over seeds."""
+    return " / ".join(gain_text(entry["against"][against][name]) for name in measures)
+
+
+def _arms_over_seeds(found: dict) -> list[str] | None:
+    """What the arms gain over the control and cost, over all seeds that were trained."""
+    cells = with_most_samples(found["cells"], "oversampled")
+    if not cells:
+        return None
+    cell = cells[0]
+    told = [f"{ARMS[name].label} {_gains(cell['arms'][name], CONTROL, IN_PART)}"
+            for name in OVER_SEEDS if name in cell["arms"]]  # fmt: skip
+    seeds = len(cell["arms"]["oversampled"]["seeds"])
+    claim = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, {seeds} seeds, against the "
+             "control (points, 95 % over seeds): winter cars known / winter non-cars called car / "
+             "summer cars known")  # fmt: skip
+    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
+
+
+def _generator_over_seeds(found: dict) -> list[str] | None:
+    """What a generator adds to the same winter crops, repeated as often."""
+    told = []
+    for cell in with_most_samples(found["cells"], "oversampled"):
+        entry = cell["arms"].get("vae_transfer", {"against": {}})
+        if "oversampled" in entry["against"]:
+            pairs = entry["against"]["oversampled"][IN_PART[0]]["pairs"]
+            seeds = f"{pairs} seed{'s' if pairs > 1 else ''}"
+            told.append(f"{cell['n_winter']} crops ({seeds}) "
+                        f"{_gains(entry, 'oversampled', IN_PART[:2])}")  # fmt: skip
+    if not told:
+        return None
+    claim = ("new cars against the winter crops repeated as often, without a generator (points, paired by "
+             "seed): winter cars known / winter non-cars called car")  # fmt: skip
+    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
+
+
+def _over_seeds_command(found: dict) -> str:
+    return f"`{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}`"
+
+
+def _image_score(found: dict) -> list[str]:
+    """Whether the score of a single image falls as real held-out cars are spoilt."""
+    score = found["winter"]["intactness"]
+    ours = " / ".join(f"{entry['rank_correlation']:.2f}" for entry in score.values())
+    claim = f"score of a single image (intactness): rank correlation with {' / '.join(score)} in six steps"
+    return [claim, f"`{PYTHON} -m benchmarks.image_score runs/visdrone-val/seed0`", "5 min", "none", ours]
+
+
+def _fast_path(found: dict) -> list[str]:
+    """What the fast path costs in accuracy."""
+    ours = {name: f"{100 * value:+.2f}" for name, value in found["difference"].items()}
+    interval = f" [{ours['low']}, {ours['high']}]" if "low" in ours else ""
+    claim = f"fast path minus float32 reference: test accuracy (points), {len(found['seeds'])} seeds"
+    command = f"`{PYTHON} -m benchmarks.fast_path {found['profile']} --passes {found['passes']:g}`"
+    minutes = sum(sum(found[name]["seconds"]) for name in ("fast", "reference")) / 60
+    return [claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]
+
+
+def _panorama_command(option: str = "", run: str = REAL_RUN) -> str:
+    return f"`{PYTHON} -m benchmarks.panorama FOLDER --run runs/{run}{option}`"
+
+
+def _panorama(found: dict) -> list[str]:
+    """What the stage that compares two flights does on real frames."""
+    changes, tiles, cars = found["changes"], found["stitching"], found["classification"]
+    usual = max(changes[name]["f1"] for name in ("absolute_difference", "structural_similarity"))
+    called = f"{100 * cars['car_called_car']:.0f}" if cars.get("car_called_car") is not None else "–"
+    found_of = " / ".join(f"{100 * changes[name]:.0f}" for name in ("recall", "precision", "f1"))
+    placed = f"{100 * tiles['placed']:.0f} / {tiles['reprojection_px']:.1f} px"
+    claim = (
+        f"moments of real places ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
+        "changed vehicles: recall / precision / F1 (the better usual one's); cars of them called car (%)"
+    )
+    minutes = f"{found['seconds'] / 60:.0f} min" + (", with others" if "growth" in found else "")
+    return [claim, _panorama_command(), minutes, "–", f"{placed}; {found_of} ({100 * usual:.0f}); {called}"]
+
+
+def _growth(found: dict) -> list[str] | None:
+    """Time and memory of the largest pair of panoramas."""
+    sizes = [size for size in found.get("growth", {}).get("sizes", ()) if size["seconds"]]
+    if not sizes:
+        return None
+    most = max(sizes, key=lambda size: size["megapixels"])
+    size = f"{most['megapixels']:.0f} megapixels"
+    claim = f"two panoramas of {size} compared and classified: time; memory; power of size in processor time"
+    ours = f"{most['seconds']:.0f} s; {most['peak_gb']:.1f} GB; {found['growth']['exponent']:.2f}"
+    return [claim, _panorama_command(" --growth"), f"{found['seconds'] / 60:.0f} min, with others", "–", ours]
+
+
+def _drawn(found: dict, run: str = REAL_RUN) -> list[str] | None:
+    """What the stage does between summer and snow, on drawn places, with the classifiers of a run."""
+    drawn = found.get("drawn")
+    if not drawn or drawn.get("after") is None:
+        return None
+    claim = (
+        f"{drawn['places']} drawn places, summer and snow; changed vehicles: recall / precision; the "
+        f"{drawn['winter_cars']} cars found under snow called car by {run}, before → after retraining (%)"
+    )
+    found_of = " / ".join(f"{100 * drawn[name]:.0f}" for name in ("recall", "precision"))
+    ours = f"{found_of}; {100 * drawn['before']:.0f} → {100 * drawn['after']:.0f}"
+    option, also = (" --drawn", ", with others") if "changes" in found else (" --parts drawn", "")
+    minutes = f"{found['seconds'] / 60:.0f} min{also}"
+    return [claim, _panorama_command(option, run), minutes, "–", ours]
+
+
+MEASURED = (
+    ("scene_realism", _scene_realism),
+    ("vae_heads", _vae_heads),
+    ("vae_objectives", _vae_objectives),
+    ("vae_starts", _vae_starts),
+    ("in_part", _in_part),
+    (f"arms_over_seeds_{GRID}", _arms_over_seeds),
+    (f"arms_over_seeds_{GRID}", _generator_over_seeds),
+    ("image_score", _image_score),
+    ("fast_path", _fast_path),
+    ("panorama", _panorama),
+    ("panorama", _growth),
+    ("panorama", _drawn),
+    ("panorama_drawn", partial(_drawn, run="embedded/seed0")),
+)  # figures/benchmarks/<benchmark>.json, and a row from it; None where a part was not measured
+
+
+def measured_rows(figures: Path) -> list[list[str]]:
+    """The rows of each benchmark that has been run."""
+    files = [(figures / "benchmarks" / f"{name}.json", row) for name, row in MEASURED]
+    rows = [row(runs.read_json(file)) for file, row in files if file.exists()]
+    return [row for row in rows if row]
