@@ -42,7 +42,6 @@ from lib.visdrone import OFFICIAL, SETS, visdrone_folder
 
 TARGET = ROOT / "figures" / "bench.json"
 PART = ROOT / "runs" / "bench.json"  # of some rows only: they do not replace the whole
-SO_FAR = ROOT / "runs" / "bench.rows.json"  # the rows of a benchmark under way, or of one that was stopped
 OTHER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 NO_OTHER = "not installed: `make bench` sets up .venv-bench, which needs a network"
 COMPILED = "ours, compiled too"
@@ -288,11 +287,11 @@ def measure(
     plan: Plan,
     wanted: Sequence[int],
     say: Callable[[str], None] = lambda text: None,
-    so_far: Callable[[list], None] = lambda rows: None,
+    so_far: Callable[[dict], None] = lambda result: None,
 ) -> dict:
     """All wanted rows. A row that fails is there with its reason ("missing"); the others go on.
 
-    `so_far` gets the rows that are there, each time that one is added.
+    `so_far` gets the result as it is, each time that a row is added.
     """
     begun, gpu = time.perf_counter(), torch.cuda.is_available() and 6 in wanted
     say("the machine's limits")
@@ -316,7 +315,25 @@ def measure(
                      "missing": " ".join(f"{type(error).__name__}: {error}".split())}  # fmt: skip
             say(f"{name} failed: {found['missing']}")
         rows.extend(found if isinstance(found, list) else [found])
-        so_far(rows)
+        so_far(result())
+
+    def result() -> dict:
+        machine = {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "gpu": torch.cuda.get_device_name() if gpu else None,
+            "gpu_limits": card or None,
+            **limits,
+        }
+        return {
+            "machine": machine,
+            "rows": list(rows),
+            "ratios": ratios(rows),
+            "quick": plan == QUICK,
+            "seconds": round(time.perf_counter() - begun, 1),
+        }
 
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
@@ -334,22 +351,7 @@ def measure(
         keep(3, "images", "sampling, scoring, classifying", lambda: image_rows(plan))
         keep(4, "growth", "growth of data preparation", lambda: growth_row(plan, *frames(), scratch))
         keep(5, "embedded", "embedded profile", embedded_row)
-    machine = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "gpu": torch.cuda.get_device_name() if gpu else None,
-        "gpu_limits": card or None,
-        **limits,
-    }
-    return {
-        "machine": machine,
-        "rows": rows,
-        "ratios": ratios(rows),
-        "quick": plan == QUICK,
-        "seconds": round(time.perf_counter() - begun, 1),
-    }
+    return result()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -364,6 +366,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     target = options.output or (PART if options.rows else TARGET)
+    so_far = target.with_suffix(".so_far.json")  # of a benchmark under way, or of one that was stopped
     plan = QUICK if options.quick else FULL
     if 6 in (options.rows or ()) and not torch.cuda.is_available():
         print("--rows: found 6, expected a GPU that PyTorch can use", file=sys.stderr)
@@ -372,14 +375,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = measure(
             plan, wanted, lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True),
-            lambda rows: write_json(SO_FAR, {"rows": rows}),
+            lambda result: write_json(so_far, result),
         )  # fmt: skip
         write_json(target, result)
         write_text(target.with_suffix(".md"), table(result))
     except (InputError, WorkerError, OSError, RuntimeError) as error:
         print(" ".join(f"error: {error}".split()), file=sys.stderr)
         return 2
-    SO_FAR.unlink(missing_ok=True)
+    so_far.unlink(missing_ok=True)
     print(table(result), end="")
     print(f"{target} and {target.with_suffix('.md').name}, {result['seconds']:,.0f} s")
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 KERAS = {False: "Keras", True: "Keras with XLA"}  # XLA is what Keras 3 takes by itself; both are measured
+FLOAT32 = ("eager PyTorch", "Keras")  # what people write, in the precision that they get without asking
 
 
 def spread(values: Sequence[float]) -> dict:
@@ -123,7 +124,8 @@ def table(result: dict) -> str:
 
     def speed(entry):
         if "images_per_second" in entry:
-            return shown(entry["images_per_second"], " images/s")
+            precision = f", {entry['precision']}" if "precision" in entry else ""
+            return shown(entry["images_per_second"], " images/s") + precision
         return shown(entry["seconds"], " s")
 
     def megabytes(value):
@@ -138,6 +140,7 @@ def table(result: dict) -> str:
             add(row, "–", "", "", row["missing"])
             continue
         for name, peer in row.get("peers", {}).items():
+            name += ", float32" if name.startswith(FLOAT32) else ""
             if "missing" in peer:
                 add(row, speed(row["ours"]), name, "–", peer["missing"])
             elif name == "decoding alone":

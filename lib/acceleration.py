@@ -7,13 +7,15 @@ fixed number of threads.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import gc
 import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 
@@ -113,12 +115,25 @@ class GraphedSteps:
         if self._graph is None:
             self._given = [tensor.clone() for tensor in tensors]
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with _uncollected(), torch.cuda.graph(self._graph):
                 self._made = self._take_step(phase, self._given)
         for kept, new in zip(self._given, tensors, strict=True):
             kept.copy_(new)
         self._graph.replay()
         return {name: tensor.clone() for name, tensor in self._made.items()}
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing is collected as garbage meanwhile: freeing another graph's memory would break a recording."""
+    gc.collect()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @functools.cache
@@ -233,6 +248,7 @@ def choose_path(
         why.append(obstacle)
     if device == "cuda":
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in matrices as in convolutions
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -80,8 +80,8 @@ def test_a_missing_peer_is_null_with_its_reason():
     row = step_row(**{"eager PyTorch": [4.0], "Keras": "not installed"})
     assert bench_report.ratios([row])["classifier_step_vs_keras"] is None
     text = bench_report.table({"machine": MACHINE, "rows": [row]})
-    assert "1,000 GFLOP/s in float32" in text and "| Keras | – | not installed |" in text
-    assert "| 64.0 images/s (64.0 to 64.0) | eager PyTorch |" in text and "12% of it" in text
+    assert "1,000 GFLOP/s in float32" in text and "| Keras, float32 | – | not installed |" in text
+    assert "| 64.0 images/s (64.0 to 64.0) | eager PyTorch, float32 |" in text and "12% of it" in text
     assert len({line.count("|") for line in text.splitlines()[2:]}) == 1
 
 
@@ -166,7 +166,8 @@ def test_trainings_that_share_a_machine_are_counted_together(monkeypatch):
 
 def test_the_cost_of_the_paper_s_profile_is_made_of_its_parameters(monkeypatch):
     """A pass over crops that are there, repeated to the size; steps of the other trainings."""
-    numbers = {"batch_size": 4, "resolutions": [16, 32], "passes": 3, "steps": 50, "arms": ["continued"]}
+    numbers = {"batch_size": 4, "resolutions": [16, 32], "passes": 3, "steps": 50}
+    numbers |= {"arms": ["continued", "winter", "winter_part"], "starts": ["transferred", "scratch"]}
     monkeypatch.setattr(bench_gpu.settings, "values", lambda profile, notebook: numbers)
     monkeypatch.setattr(bench_gpu, "find_crops", lambda: ("", "random pictures"))
     monkeypatch.setattr(bench_gpu, "together", lambda *_: [2.0])  # of 100 steps
@@ -174,8 +175,8 @@ def test_the_cost_of_the_paper_s_profile_is_made_of_its_parameters(monkeypatch):
     assert row["work"] == "10 crops (random pictures), batch 4" and row["pass"]["repeats"] == 2
     cost = row["extrapolated"]
     assert cost["classifier"] == pytest.approx(3 * row["pass"]["median"])
-    assert (cost["autoencoder"], cost["retraining"], cost["arms"]) == pytest.approx((1.0, 1.0, 1))
-    assert cost["total"] == pytest.approx(cost["classifier"] + 2.0)
+    assert (cost["autoencoder"], cost["retraining"], cost["arms"]) == pytest.approx((2.0, 2.0, 2))
+    assert cost["total"] == pytest.approx(cost["classifier"] + 4.0)
     gpu = {"gpu": "Card", "gpu_limits": {"flops": 7e14, "bytes": 4e12, "precision": "bfloat16"}}
     text = bench_report.table({"machine": MACHINE | gpu, "rows": [row]})
     assert "GPU: Card; measured here: 700 TFLOP/s in bfloat16" in text and "extrapolated" in text
@@ -237,8 +238,25 @@ def test_rows_are_kept_as_they_come(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "measure_machine", lambda *_: {"flops": 1.0, "bytes": 1.0, "precision": "x"})
     monkeypatch.setattr(bench, "embedded_row", lambda: {"row": 5, "key": "embedded"})
     kept = []
-    bench.measure(bench.QUICK, [5], so_far=lambda rows: kept.append(list(rows)))
-    assert kept == [[{"row": 5, "key": "embedded"}]]
+    monkeypatch.setattr(bench, "table", lambda result: "")
+    whole = bench.measure(bench.QUICK, [5], so_far=kept.append)
+    assert kept[0]["rows"] == [{"row": 5, "key": "embedded"}] and kept[0].keys() == whole.keys()
+
+
+def test_a_stopped_benchmark_leaves_what_it_has_and_a_complete_one_does_not(tmp_path, monkeypatch):
+    part, target = tmp_path / "bench.so_far.json", tmp_path / "bench.json"
+
+    def measure(plan, wanted, say, so_far):
+        so_far({"rows": [1]})
+        assert json.loads(part.read_text()) == {"rows": [1]}
+        if not target.exists():
+            raise RuntimeError("the power failed")
+        return {"machine": MACHINE, "rows": [], "ratios": {}, "seconds": 1.0}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    assert bench.main(["--output", str(target)]) == 2 and part.exists()
+    target.touch()
+    assert bench.main(["--output", str(target)]) == 0 and not part.exists()
 
 
 @pytest.mark.parametrize("command, said", [
@@ -390,6 +408,7 @@ def test_command_line_writes_json_and_table(tmp_path, monkeypatch, capsys):
     rows, asked = [step_row(**{"eager PyTorch": [4.0]})], []
 
     def measure(plan, wanted, say, so_far):
+        assert so_far
         asked.append((plan, wanted))
         return {"machine": MACHINE, "rows": rows, "ratios": bench.ratios(rows), "seconds": 1.0}
 

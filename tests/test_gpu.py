@@ -129,7 +129,8 @@ def test_a_classifier_that_was_just_read_is_asked_on_the_gpu(images):
     model, found = build_classifier(), []
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     found.append(predict(model, images[0], path()))
-    train_classifier(model, *images, Schedule(6, 16, 1e-3, 0), path=path(), resolutions=RESOLUTIONS)
+    # more steps at each resolution than run before one is recorded
+    train_classifier(model, *images, Schedule(12, 16, 1e-3, 0), path=path(), resolutions=RESOLUTIONS)
     after = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for share in (0.0, 0.5, 1.0):
         model.load_state_dict(between(before, after, share))
