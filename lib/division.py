@@ -90,9 +90,10 @@ def divide(
 ) -> Division:
     """Divide a crop table (columns label, sequence, frame) for one run.
 
-    split: "object" (the paper) or "sequence". The groups and the order of the winter cars depend
-    on the seed alone, so both splits share W, and W for a smaller n_winter is the first part of
-    a larger one. Too few cars: W takes at most half of group A's, and summary["notes"] says so.
+    split: "object" (the paper) or "sequence". By sequence W is from recordings that train, never from those
+    that validate or test, so the splits share their groups but not W. W for a smaller n_winter is the first
+    part of a larger one. Too few cars: W takes at most half of those that may train, and summary["notes"]
+    says so.
     winter_table: the table of a user's own winter store (sequence = flight).
     Raises InputError for an unknown split, negative numbers, and too few sequences to split by.
     """
@@ -107,7 +108,10 @@ def divide(
     part = _by_object(label, seed) if split == "object" else _by_sequence(table, group, seed)
     before = _counts(part, label)
 
-    cars_a = _rng(seed, 3).permutation(np.flatnonzero((label == CAR) & (group == 0)))
+    free = (label == CAR) & (group == 0)
+    if split == "sequence":
+        free &= part == PARTS.index("train")  # what is tested must be of recordings that nothing learned from
+    cars_a = _rng(seed, 3).permutation(np.flatnonzero(free))
     own = winter_table is not None
     if own:
         held = _own_winter(winter_table, seed, n_winter, notes)

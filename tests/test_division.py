@@ -80,12 +80,20 @@ def test_same_name_in_two_sets_is_one_sequence():
     assert pd.Series(division.group).groupby(table["sequence"]).nunique().max() == 1
 
 
-def test_smaller_w_is_the_first_of_the_same_w_for_both_splits():
-    full = divide(TABLE, n_winter=120, seed=5)
+def test_smaller_w_is_the_first_of_w_and_the_groups_are_those_of_both_splits():
+    groups = []
     for split in ("object", "sequence"):
-        small = divide(TABLE, split, n_winter=30, seed=5)
+        full, small = (divide(TABLE, split, n_winter=n, seed=5) for n in (120, 30))
         assert (small.winter == full.winter[:30]).all()
-        assert (small.group == full.group).all()
+        groups += [full.group, small.group]
+    assert all((group == groups[0]).all() for group in groups)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_by_sequence_nothing_that_is_learned_from_is_of_a_recording_that_tests(seed):
+    division = divide(TABLE, "sequence", seed=seed, n_winter=100, n_summer=80)
+    learned = sequences(division.part == 0) | sequences(division.winter) | sequences(division.summer)
+    assert not learned & sequences(division.part > 0)
 
 
 def test_of_too_few_cars_half_are_left_to_train_with_and_it_is_said():
