@@ -13,19 +13,21 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator
 from PIL import Image
 
 from lib.arms import ARMS
-from lib.evaluation import NONCARS
+from lib.evaluation import EQUAL_SHARE, NONCARS
 from lib.measurements import winter_of
 from lib.runs import atomic_path
 from lib.visdrone import CLASSES
 
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
 GREY = "0.45"
+FAR, FEW_ARMS = "vae_only", 6  # of many arms one may be so far from the others that these would be one point
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
-FEW_CURVES = 5  # whose names fit into a panel
+COLOURS, LINES = 10, ("-", "--", ":")  # of many curves: another kind of line when the colours are used up
 VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures
     "squared_error": "squared error of an image",
     "kl": "KL divergence, nats",
@@ -182,23 +184,28 @@ def stability(report: dict) -> Figure:
 
 def learning_curves(histories: dict[str, list[dict]], title: str) -> Figure:
     """Loss and accuracy of trainings, by name, against steps; validation where it was measured."""
-    many = len(histories) > FEW_CURVES  # then the names stand below, and no colour comes twice
-    height = 3.4 + 0.2 * (len(histories) // 3) if many else 2.8
+    named = len(histories) > 1  # then the names stand below the panels
+    height = 2.8 + 0.25 * (-(-len(histories) // 3)) * named
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, height))
-    colours = sns.color_palette("husl" if many else "colorblind", len(histories))
-    for (name, history), colour in zip(histories.items(), colours, strict=True):
+    colours = sns.color_palette("colorblind", COLOURS)
+    for number, (name, history) in enumerate(histories.items()):
         table = pd.DataFrame(history)
+        look = {"color": colours[number % COLOURS], "linestyle": LINES[number // COLOURS % len(LINES)]}
         for axis, column in ((left, "loss"), (right, "accuracy")):
             part = table.dropna(subset=[column])
-            axis.plot(part["step"], part[column], label=name, color=colour)
+            axis.plot(part["step"], part[column], label=name, **look)
         if "validation_accuracy" in table:
             part = table.dropna(subset=["validation_accuracy"])
             right.plot(part["step"], part["validation_accuracy"], "o-", label="validation")
     low, high = left.dataLim.intervaly
     left.set(xlabel="optimiser step", ylabel="cross-entropy", title=title)
-    left.set_yscale("log" if high > 3 * low else "linear")
+    if high > 3 * low:
+        left.set_yscale("log")
+        for which in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
+            which(FormatStrFormatter("%g"))
+        left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     right.set(xlabel="optimiser step", ylabel="accuracy", title="Accuracy")
-    if many:
+    if named:
         names_below(figure, right, 3)
     else:
         right.legend()
@@ -260,9 +267,12 @@ def latent_use(kl_per_dimension: list[float]) -> Figure:
 
 
 def distances(new: np.ndarray, heldout: np.ndarray, threshold: float, winter: str) -> Figure:
-    """Distance to the nearest training image: of the samples, and of held-out cars in `winter`."""
+    """Distance to the nearest training image: of the samples, and of held-out cars in `winter`.
+
+    The few that lie farther than 99 % of their set share the last bar.
+    """
     figure, axis = plt.subplots(figsize=(7, 2.4))
-    top = float(np.quantile(np.concatenate([new, heldout]), 0.995))
+    top = float(max(np.quantile(values, 0.99) for values in (new, heldout)))
     for values, name in ((new, "samples"), (heldout, f"held-out cars ({winter})")):
         sns.histplot(
             x=np.clip(values, 0, top),
@@ -294,11 +304,13 @@ def table2(
         ("car_recall", "heldout", "summer cars: recall"),
         ("winter_car_recall", "paper", f"{winter}: car recall,\nprotocol paper (W itself)"),
         ("winter_car_recall", "heldout", f"{winter}: car recall,\nheld out"),
+        (EQUAL_SHARE, "heldout", "the same at the control's\nshare of false cars"),
         ("noncar_called_car", "heldout", "summer non-cars\ncalled car"),
         (NONCARS, "heldout", f"{noncars}: non-cars\ncalled car"),
+        ("car_precision", "heldout", "summer cars:\nprecision"),
         ("accuracy", "heldout", "summer accuracy,\nsix classes"),
     ]
-    figure, axes = plt.subplots(2, 3, figsize=(11.5, 2.2 + 0.62 * len(arms)), sharey=True)
+    figure, axes = plt.subplots(2, 4, figsize=(14, 2.2 + 0.58 * len(arms)), sharey=True)
     blue, orange = sns.color_palette("colorblind", 2)
     sampled = [arm in ARMS and ARMS[arm].samples for arm in arms]
     colours = [GREY if a in LEVEL else orange if s else blue for a, s in zip(arms, sampled, strict=True)]
@@ -327,19 +339,44 @@ def table2(
                 place = arms.index(arm)
                 axis.plot([value] * 2, [place - 0.4, place + 0.4], color=GREY, linestyle="--", linewidth=1.5)
         axis.set(title=title, xlabel="%")
-        low, high = axis.get_xlim()
-        pad = 0.08 * (high - low) + 0.3
-        axis.set_xlim(max(0, low - pad), min(101, high + pad))
+        _limit(axis, summary[chosen & (summary["arm"] != FAR)] if len(arms) > FEW_ARMS else summary[chosen])
+        _point_at_hidden(axis, summary[chosen], arms, colours)
     axes[0, 0].set_yticks(range(len(arms)), [ARMS[arm].label if arm in ARMS else arm for arm in arms])
     axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
     seeds = int(summary["n_seeds"].max())
     told = f"means of {seeds} seeds (small points), 95 % intervals over them" if seeds > 1 else (
         "one seed, 95 % intervals within it")  # fmt: skip
     figure.suptitle(
-        f"Table 2, split by {split}: {frames}\n({told}; orange: with a generator; dashes: the paper)",
+        f"Table 2, split by {split}: {frames}\n({told}; blue: with winter crops, orange: with a generator, "
+        "grey: with neither; dashes: the paper)",
         fontsize=11,
     )
     return figure
+
+
+def _limit(axis: Axes, shown: pd.DataFrame) -> None:
+    """Limits in percent around rows of a summary."""
+    if not len(shown):
+        return
+    low, high = 100 * shown["low"].min(), 100 * shown["high"].max()
+    for line in axis.lines:  # the paper's numbers
+        if line.get_linestyle() == "--":
+            low, high = min(low, line.get_xdata()[0]), max(high, line.get_xdata()[0])
+    pad = 0.1 * (high - low) + 0.5
+    axis.set_xlim(max(0, low - pad), min(101, high + pad))
+
+
+def _point_at_hidden(axis: Axes, rows: pd.DataFrame, arms: list[str], colours: list) -> None:
+    """Where a mean lies outside of a panel, an arrow at its edge with the number."""
+    low, high = axis.get_xlim()
+    for row in rows.itertuples():
+        value = 100 * row.mean
+        if row.arm in arms and not low <= value <= high:
+            left, place = value < low, arms.index(row.arm)
+            text = f"\u25c2 {value:.1f}" if left else f"{value:.1f} \u25b8"
+            at = {"xy": (0.02 if left else 0.98, place), "xycoords": ("axes fraction", "data")}
+            axis.annotate(text, **at, ha="left" if left else "right", va="center", fontsize=8,
+                          color=colours[place])  # fmt: skip
 
 
 def curves(
@@ -394,7 +431,7 @@ def latent_search(searches: dict[str, list[dict]], chosen: dict[str, int]) -> Fi
 
 
 def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str, str]) -> Figure:
-    """Recall of each class before and after, an arrow a class, in each domain; weak classes in bold.
+    """Recall of each class before (ring) and after (point), in each domain; weak classes in bold.
 
     before, after: {domain: {class: {recall, n}}}; titles: domain -> what it is.
     """
@@ -405,8 +442,9 @@ def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str,
                 continue
             old, new = (100 * found[domain][name]["recall"] for found in (before, after))
             colour = PALETTE[name]
-            axis.plot([old], [k], "o", color=colour, markersize=5, fillstyle="none")
-            axis.annotate("", (new, k), (old, k), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.6})
+            axis.plot([old, new], [k, k], "-", color=colour, linewidth=1.6)
+            axis.plot([old], [k], "o", color=colour, markersize=7, markerfacecolor="white")
+            axis.plot([new], [k], "o", color=colour, markersize=4)
             axis.annotate(f"{new - old:+.1f}", (max(old, new), k), xytext=(6, 0), textcoords="offset points",
                           fontsize=8, va="center")  # fmt: skip
         axis.set(title=title, xlabel="recall, %", xlim=(-2, 112), xticks=range(0, 101, 20))
@@ -414,4 +452,5 @@ def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str,
     for label in axes[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() in weak else "normal")
     axes[0].set_ylim(len(CLASSES) - 0.5, -0.5)
+    figure.suptitle("ring: before; point: after; bold: weak in winter", fontsize=9)
     return figure

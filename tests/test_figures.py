@@ -33,7 +33,7 @@ def test_table2_names_the_data_and_each_winter(noncars, said):
     assert "split by object: val 456 of 548 frames" in figure.get_suptitle()
     titles = [axis.get_title() for axis in figure.axes]
     assert [title.split(":")[0] for title in titles[1:3]] == ["winter crops"] * 2
-    assert titles[4].startswith(f"{said}: non-cars")
+    assert titles[5].startswith(f"{said}: non-cars")
 
 
 def test_table2_shows_each_seed_and_a_line_for_each_arm():
@@ -73,12 +73,30 @@ def test_a_sheet_of_no_image_is_white():
 
 
 @pytest.mark.parametrize("count", [2, 12])
-def test_names_of_many_curves_stand_below_and_no_colour_comes_twice(count):
+def test_names_of_curves_stand_below_and_no_two_look_alike(count):
     history = [{"step": k, "loss": 1 / k, "accuracy": 1 - 1 / k} for k in (1, 2, 3)]
     drawn = figures.learning_curves({f"arm {k}": history for k in range(count)}, "Arms")
     left, right = drawn.axes
-    assert len({line.get_color() for line in left.lines}) == count
-    below, within = drawn.legends, right.get_legend()
-    legend = below[0] if count > figures.FEW_CURVES else within
-    assert (within is None) == bool(below) == (count > figures.FEW_CURVES)
+    assert len({(line.get_color(), line.get_linestyle()) for line in left.lines}) == count
+    (legend,) = drawn.legends
+    assert right.get_legend() is None
     assert [text.get_text() for text in legend.get_texts()] == [f"arm {k}" for k in range(count)]
+
+
+def test_a_single_curve_has_its_legend_within():
+    history = [{"step": k, "loss": 1 / k, "accuracy": 1 - 1 / k} for k in (1, 2, 3)]
+    drawn = figures.learning_curves({"training": history}, "One")
+    assert not drawn.legends and drawn.axes[1].get_legend()
+
+
+def test_an_arm_far_from_many_others_is_pointed_at():
+    """Its recall would make one point of all the others: an arrow at the edge has its number."""
+    arms = ["none", "continued", "winter", "oversampled", "classic", "vae_scratch", "vae_only"]
+    table = rows(seeds=(0, 1), arms=arms)
+    far = (table["arm"] == "vae_only") & (table["metric"] == "car_recall")
+    table.loc[far, ["value", "low", "high", "numerator"]] = [0.1, 0.05, 0.15, 1]
+    figure = figures.table2(gains.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
+    axis = figure.axes[0]
+    assert axis.get_xlim()[0] > 10 and "\u25c2 10.0" in [text.get_text() for text in axis.texts]
+    low, high = axis.get_xlim()
+    assert low < 50 < high
