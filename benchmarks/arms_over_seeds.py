@@ -2,10 +2,10 @@
 
 Every run of PROFILE (runs/<profile>/) split by object that notebook 05 has finished, variants included: the
 values that it wrote on the test part (metrics/retraining.json), their means with intervals over seeds, and
-differences paired by seed: against the control, and of each arm with a generator against the same arm without
-one (TWINS). It needs no answers, so it counts runs whose files were left on another machine; Table 2 has what
-only answers tell (recall at an equal share, intervals within a seed). Numbers and a figure go to
-figures/benchmarks/arms_over_seeds_PROFILE.json and .png.
+differences paired by seed: against the control, against the classifier before, and of each arm with a
+generator against the same arm without one (TWINS). It needs no answers, so it counts runs whose files were
+left on another machine; Table 2 has what only answers tell (recall at an equal share, intervals within a
+seed). Numbers and a figure go to figures/benchmarks/arms_over_seeds_PROFILE.json and .png.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_
 YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
 # By notebook 05, held out: protocol `paper` asks about other objects where there are fewer winter crops.
 TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy")
+NUMBERS = ("steps", "batch_size", "n_recoloured")  # must be the same in all runs
 MEASURES = (*TOLD, YOUDEN)
 TWINS = {  # with a generator -> the same without one
     "vae_transfer": "oversampled",
@@ -42,11 +43,12 @@ TWINS = {  # with a generator -> the same without one
 Cell = dict[int, dict[str, dict[str, float]]]  # seed -> arm -> measure -> value
 
 
-def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], list[str]]:
-    """(n_winter, n_synthetic) -> the values of each seed and arm; the paths that trainings took.
+def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], dict]:
+    """(n_winter, n_synthetic) -> the values of each seed and arm; what all runs have in common: `numbers`,
+    and `paths`, the ways of computing that trainings took.
 
-    A variant is given its seed's classifier before and its control. InputError where no run is finished, and
-    for a run of code that did not write these values.
+    A variant is given its seed's classifier before and its control. InputError where no run is finished, for
+    a run of code that did not write these values, and for runs of other NUMBERS than the first.
     """
     settings.known_profile(profile)
     folder = settings.ROOT / "runs" / profile
@@ -55,13 +57,17 @@ def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], list[str]]:
     files = {name: path for name, path in files.items() if name.split == "object"}
     if not files:
         raise runs.InputError(folder, "no run by object", f"make reproduce PROFILE={profile}")
-    lines, shared = [], {}
+    lines, shared, numbers = [], {}, {}
     for name in sorted(files, key=lambda name: (bool(name.numbers()), name.seed, str(name))):
         made = runs.read_json(files[name])
-        missing = [key for key in ("test", "n_winter", "n_synthetic", "path_line") if key not in made]
+        needed = ("test", "n_winter", "n_synthetic", "path_line", *NUMBERS)
+        missing = [key for key in needed if key not in made]
         missing += [m for told in made.get("test", {}).values() for m in TOLD if m not in told]
         if missing:
             raise runs.InputError(files[name], f"no {missing[0]}", f"a run of this code: {profile}/{name}")
+        own = {key: made[key] for key in NUMBERS}
+        if own != (numbers := numbers or own):
+            raise runs.InputError(files[name], f"{own}", f"{numbers}, as in the runs before it")
         values = {arm: {m: told[m] for m in TOLD} for arm, told in made["test"].items()}
         values = {arm: told | {YOUDEN: told[RECALL] - told[NONCARS]} for arm, told in values.items()}
         if not name.numbers():
@@ -72,7 +78,7 @@ def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], list[str]]:
         lines.append(made["path_line"])
         cell = found.setdefault((made["n_winter"], made["n_synthetic"]), {})
         cell[name.seed] = values | shared[name.seed]
-    return found, list(dict.fromkeys(lines))
+    return found, {"numbers": numbers, "paths": list(dict.fromkeys(lines))}
 
 
 def _seeds(cell: Cell, *arms: str) -> list[int]:
@@ -110,41 +116,55 @@ def arm_entry(cell: Cell, arm: str) -> dict:
         entry["values"][measure] = values.tolist()
         told = {"low": low, "high": high}
         entry["mean"][measure] = {"mean": mean, **{k: None if np.isnan(v) else v for k, v in told.items()}}
-    others = [CONTROL, *(twin for name, twin in TWINS.items() if name == arm)]
+    others = [CONTROL, BEFORE, *(twin for name, twin in TWINS.items() if name == arm)]
     entry["against"] = {other: compared(cell, arm, other) for other in others
                         if other != arm and _seeds(cell, arm, other)}  # fmt: skip
     return entry
 
 
-def best(cell: Cell, entries: Mapping[str, dict]) -> dict | None:
-    """The best arm with a generator beside the best without, by YOUDEN over all seeds, and their difference.
+def kept_seeds(profile: str, cell: tuple[int, int], arm: str) -> dict | None:
+    """Of an arm in part: how much of it the validation part let stay, by seed (0: nothing)."""
+    shares = {}
+    for path in (settings.ROOT / "runs" / profile).glob("seed*/metrics/retraining.json"):
+        name, made = parse_run(path.parts[-3]), runs.read_json(path)
+        if name.split == "object" and (made["n_winter"], made["n_synthetic"]) == cell and arm in made["kept"]:
+            shares[name.seed] = made["kept"][arm]["share"] if made["kept"][arm]["within_limits"] else 0.0
+    return {str(seed): shares[seed] for seed in sorted(shares)} or None
 
-    Both are chosen on the test part, which flatters both; Table 2's bar is chosen on the validation part.
+
+def best(cell: Cell, entries: Mapping[str, dict]) -> dict | None:
+    """The best arm with a generator beside the best without, by YOUDEN, and their difference.
+
+    Ranked over the seeds that all of them have; None of fewer than two. Both are chosen on the test part,
+    which flatters both; Table 2's bar is chosen on the validation part.
     """
-    scores = {arm: entry["mean"][YOUDEN]["mean"] for arm, entry in entries.items()
-              if arm not in (BEFORE, CONTROL)}  # fmt: skip
-    sides = [[arm for arm in scores if ARMS[arm].samples is samples] for samples in (True, False)]
-    if not all(sides):
+    arms = [arm for arm in entries if arm not in (BEFORE, CONTROL)]
+    sides = [[arm for arm in arms if ARMS[arm].samples is samples] for samples in (True, False)]
+    seeds = _seeds(cell, *arms)
+    if not all(sides) or len(seeds) < 2:
         return None
+    scores = {arm: float(_values(cell, arm, YOUDEN, seeds).mean()) for arm in arms}
     ours, bar = (max(arms, key=scores.__getitem__) for arms in sides)
     return {"with": ours, "without": bar, "difference": compared(cell, ours, bar)}
 
 
 def summary(profile: str) -> dict:
     """Everything, ready for JSON."""
-    found, lines = collected(profile)
+    found, common = collected(profile)
     cells, table = [], recalls(found)
     closed = pd.concat([closed_distance(table, arm) for arm in ARMS if ARMS[arm].samples])
     for (n_winter, n_synthetic), cell in sorted(found.items(), reverse=True):
         arms = [arm for arm in ARMS if _seeds(cell, arm)]
         entries = {arm: arm_entry(cell, arm) for arm in arms}
+        for arm in (arm for arm in arms if ARMS[arm].of):
+            entries[arm]["kept"] = kept_seeds(profile, (n_winter, n_synthetic), arm)
         here = closed[(closed["n_winter"] == n_winter) & (closed["n_synthetic"] == n_synthetic)]
         told = {row.pop("arm"): row for row in records(here[["arm", "share", "low", "high", "seeds"]])}
         for arm in (arm for arm in arms if ARMS[arm].samples):
             entries[arm]["closed"] = told.get(arm)  # none without the winter crops alone
         own = {"n_winter": n_winter, "n_synthetic": n_synthetic, "best": best(cell, entries)}
         cells.append(own | {"arms": entries})
-    about = {"profile": profile, "split": "object", "part": "test, held out", "paths": lines}
+    about = {"profile": profile, "split": "object", "part": "test, held out"} | common
     return about | {"twins": TWINS, "cells": cells, "autoencoders": starts(profile)}
 
 

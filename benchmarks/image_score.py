@@ -50,7 +50,8 @@ def measure(run: Run, examples: int, passes: float, images: int) -> dict:
             sets["valid_summer"].images[(sets["valid_summer"].labels == CAR) == car] for car in (True, False)
         ),
     }
-    found = {"examples": examples, "passes": passes, "seconds": round(seconds, 1), "width": WIDTH}
+    found = {"run": f"{run.profile}/{run.name}", "examples": examples, "passes": passes,
+             "seconds": round(seconds, 1), "width": WIDTH}  # fmt: skip
     for season, (real, others) in heldout.items():
         real = real[:images]
         found[season] = {"images": len(real)} | {

@@ -32,6 +32,7 @@ _WHOLE = {
         "winter crops, repeated, with counterexamples", "_oversampled_recoloured", False
     ),
     "reconstructions": Arm("reconstructions", "_reconstructions", True),
+    "vae_decoder": Arm("after, equation 1 alone", "_vae_decoder", True),
     "vae_scratch": Arm("after, VAE from scratch", "_vae_scratch", True),
     "vae_transfer": Arm("after", "_retrained", True),
     "vae_selected": Arm("after, best new cars", "_vae_selected", True),

@@ -70,6 +70,9 @@ def _in_part(found: dict) -> list[str]:
     for arm in (name for name in ARMS if name in found["arms"]):
         one = found["arms"][arm]
         control = found["control"]
+        if not one["within_limits"]:
+            told.append(f"{ARMS[arm].label}: no share keeps to the limits")
+            continue
         moved = (f"{100 * (one['part'][name]['value'] - control[name]['value']):+.1f}" for name in IN_PART)
         told.append(f"{ARMS[arm].label} ({one['share']:.0%}) {' / '.join(moved)}")
     measures = "winter cars known / winter non-cars called car / summer cars known"
@@ -90,9 +93,15 @@ def _arms_over_seeds(found: dict) -> list[str] | None:
     if not cells:
         return None
     cell = cells[0]
-    told = [f"{ARMS[name].label} {_gains(cell['arms'][name], CONTROL, IN_PART)}"
-            for name in OVER_SEEDS if name in cell["arms"]]  # fmt: skip
     seeds = len(cell["arms"]["oversampled"]["seeds"])
+    told = []
+    for name in (name for name in OVER_SEEDS if name in cell["arms"]):
+        entry = cell["arms"][name]
+        own = len(entry["seeds"])
+        about = f" ({own} seed{'s' if own > 1 else ''})" if own != seeds else ""
+        kept = entry.get("kept")
+        about += f" (some of it kept in {sum(map(bool, kept.values()))} seeds)" if kept else ""
+        told.append(f"{ARMS[name].label}{about} {_gains(entry, CONTROL, IN_PART)}")
     claim = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, {seeds} seeds, against the "
              "control (points, 95 % over seeds): winter cars known / winter non-cars called car / "
              "summer cars known")  # fmt: skip
@@ -124,8 +133,10 @@ def _image_score(found: dict) -> list[str]:
     """Whether the score of a single image falls as real held-out cars are spoilt."""
     score = found["winter"]["intactness"]
     ours = " / ".join(f"{entry['rank_correlation']:.2f}" for entry in score.values())
-    claim = f"score of a single image (intactness): rank correlation with {' / '.join(score)} in six steps"
-    return [claim, f"`{PYTHON} -m benchmarks.image_score runs/visdrone-val/seed0`", "5 min", "none", ours]
+    kinds = " / ".join(score)
+    claim = f"score of a single image (intactness): rank correlation with {kinds}, none and six steps"
+    command = f"`{PYTHON} -m benchmarks.image_score runs/{found['run']}`"
+    return [claim, command, "5 min", "none", ours]
 
 
 def _fast_path(found: dict) -> list[str]:
@@ -146,12 +157,16 @@ def _panorama(found: dict) -> list[str]:
     """What the stage that compares two flights does on real frames."""
     changes, tiles, cars = found["changes"], found["stitching"], found["classification"]
     usual = max(changes[name]["f1"] for name in ("absolute_difference", "structural_similarity"))
-    called = f"{100 * cars['car_called_car']:.0f}" if cars.get("car_called_car") is not None else "–"
+    asked = {name: share for name, share in cars.get("arms", {}).items() if share is not None}
+    arms = [name for name in ARMS if name in asked]
+    called = " / ".join(f"{100 * asked[name]:.0f}" for name in arms) or "–"
+    names = f", {' / '.join(ARMS[name].label for name in arms)}" if arms else ""
     found_of = " / ".join(f"{100 * changes[name]:.0f}" for name in ("recall", "precision", "f1"))
     placed = f"{100 * tiles['placed']:.0f} / {tiles['reprojection_px']:.1f} px"
     claim = (
         f"moments of real places ({found['folder']}, {changes['pairs']} pairs): tiles placed (%) / error; "
-        "changed vehicles: recall / precision / F1 (the better usual one's); cars of them called car (%)"
+        "changed vehicles: recall / precision / F1 (the better usual one's); "
+        f"cars of them called car{names} (%)"
     )
     minutes = f"{found['seconds'] / 60:.0f} min" + (", with others" if "growth" in found else "")
     return [claim, _panorama_command(), minutes, "–", f"{placed}; {found_of} ({100 * usual:.0f}); {called}"]
@@ -176,10 +191,11 @@ def _drawn(found: dict, run: str = REAL_RUN) -> list[str] | None:
         return None
     claim = (
         f"{drawn['places']} drawn places, summer and snow; changed vehicles: recall / precision; the "
-        f"{drawn['winter_cars']} cars found under snow called car by {run}, before → after retraining (%)"
+        f"{drawn['winter_cars']} cars found under snow called car by {run}, before → after retraining"
     )
     found_of = " / ".join(f"{100 * drawn[name]:.0f}" for name in ("recall", "precision"))
-    ours = f"{found_of}; {100 * drawn['before']:.0f} → {100 * drawn['after']:.0f}"
+    counts = (round(drawn[name] * drawn["winter_cars"]) for name in ("before", "after"))
+    ours = f"{found_of} %; {' → '.join(map(str, counts))}"
     option, also = (" --drawn", ", with others") if "changes" in found else (" --parts drawn", "")
     minutes = f"{found['seconds'] / 60:.0f} min{also}"
     return [claim, _panorama_command(option, run), minutes, "–", ours]

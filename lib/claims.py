@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import runs
+from lib import run_plan, runs, settings
 from lib.arms import ARMS
 from lib.benchmark_claims import GRID, PYTHON, measured_rows
 from lib.measurements import winter_of
@@ -78,9 +78,13 @@ def loop_rows(figures: Path) -> list[list[str]]:
 
 
 def _loop_changes(reports: list[dict]) -> tuple[list[str], list[str]]:
-    """Weak classes in winter, and all others in either season with the worst first: mean changes as text."""
+    """Weak classes in winter, and all others in either season with the worst first: mean changes as text.
+
+    A weak class's mean is over the seeds in which it was weak and something was kept; objects are of all.
+    """
     changes: dict[tuple[str, str], list[float]] = {}
     objects: dict[tuple[str, str], int] = {}
+    weak_in: dict[str, list[float]] = {}
     for report in reports:  # one that keeps nothing changes nothing
         before, after = report["test"]["before"], report["test"]["after"]
         for domain, classes in before.items():
@@ -88,6 +92,9 @@ def _loop_changes(reports: list[dict]) -> tuple[list[str], list[str]]:
                 change = 100 * (after[domain][name]["recall"] - row["recall"])
                 changes.setdefault((domain, name), []).append(change)
                 objects[domain, name] = objects.get((domain, name), 0) + row["n"]
+                if domain == "target" and name in report["weak"] and report["accepted"] is not None:
+                    weak_in.setdefault(name, []).append(change)
+    changes |= {("target", name): values for name, values in weak_in.items()}
     mean = {key: sum(values) / len(values) for key, values in changes.items()}
     weak = [("target", name) for name in dict.fromkeys(name for r in reports for name in r["weak"])]
     others = sorted(mean.keys() - set(weak), key=lambda key: (mean[key], key))
@@ -105,6 +112,11 @@ def _paper(metric: str, protocol: str | None) -> str:
     return " → ".join(known) or "–"
 
 
+def _planned(profile: str) -> list[str]:
+    """The runs that a profile asks for now; none of one that is gone."""
+    return run_plan.plan(profile) if profile in settings.profile_names() else []
+
+
 def profile_tables(folder: Path) -> list[str]:
     """Table 2 of one profile, one for each split: a line on what it is, then a row for each measure."""
     profile = folder.name
@@ -120,12 +132,15 @@ def profile_tables(folder: Path) -> list[str]:
     winter = winter_of(summary, "winter_car_recall")
     command = f"make reproduce{'' if profile == 'embedded' else f' PROFILE={profile}'}"
     arms = arms_of(summary)
+    planned, collected = _planned(profile), about.get("runs", [])
+    less = set(planned) - set(collected)
+    made = f"{len(collected)} of its {len(planned)} runs" if less and collected else "the runs in its tables"
     tables = []
     for setting in table2_settings(summary):
         seeds = seeds_text(summary, setting)
         numbers = f"{setting[1]:,} winter cars, {setting[2]:,} new ones"
         title = (f"**Profile `{profile}`, split by {setting[0]}: {frames}; {winter}, {numbers}; percent, "
-                 f"{seeds}; `{command}`, {minutes} on {machine} for the runs in its tables**")  # fmt: skip
+                 f"{seeds}; `{command}`, {minutes} on {machine} for {made}**")  # fmt: skip
         head = ["measure", "paper", *(ARMS[arm].label if arm in ARMS else arm for arm in arms)]
         rows = [
             [line, _paper(metric, protocol), *cells]

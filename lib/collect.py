@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lib import comparison, evaluation, measurements, runs
-from lib.arms import ARMS_WITHOUT_SAMPLES
-from lib.published import NONE, Published
+from lib.arms import ARMS_WITHOUT_SAMPLES, BEFORE
+from lib.published import NONE, VALIDATION, Published
 from lib.run_names import parse_run
 from lib.settings import Run
-from lib.testsets import PROTOCOLS, WINTER, measure, read_answers
+from lib.testsets import PROTOCOLS, SUMMER, WINTER, measure, read_answers
 
 NOTEBOOK = "06_evaluation"
+LEAK = {"": "gain", "_low": "low", "_high": "high", "_pairs": "pairs"}  # columns of `leak`
 
 
 def _run(profile: str, name: str) -> Run:
@@ -41,11 +44,13 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
         if key not in made:
             expected = f"a run of this code: {run.command()}"
             raise runs.InputError(run.path("metrics/retraining.json"), f"no {key}", expected)
-    control = read_answers(run.need("answers/continued.npz", without=True))["winter_noncars"]
-    called = int((control.predictions == evaluation.CAR).sum())
+    control = read_answers(run.need("answers/continued.npz", without=True))
+    called = int((control["winter_noncars"].predictions == evaluation.CAR).sum())
     tables = []
     for arm in [*([] if run.numbers else ["none"]), *made["arms"]]:
-        found = read_answers(run.need(f"answers/{arm}.npz"))
+        file = run.need(f"answers/{arm}.npz")
+        found = read_answers(file)
+        _same_sets(file, found, control, [] if run.numbers else [PROTOCOLS["paper"]])
         n_synthetic = 0 if arm in ARMS_WITHOUT_SAMPLES else made["n_synthetic"]
         tables.append(
             measurements.predictions_to_rows(
@@ -63,6 +68,16 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _same_sets(file: Path, found: Mapping, control: Mapping, more: Sequence[str]) -> None:
+    """InputError if two classifiers were asked about other objects; `more`: sets that variants change."""
+    for name in (SUMMER["test"], *WINTER["test"], *more):
+        ours, theirs = found[name], control[name]
+        pairs = (ours.labels, theirs.labels), (ours.sequences, theirs.sequences)
+        if not all(np.array_equal(*pair) for pair in pairs):
+            expected = f"the {len(theirs.labels)} that the control answered about"
+            raise runs.InputError(file, f"{len(ours.labels)} other objects in {name}", expected)
 
 
 def collect(profile: str, names: list[str], published: Published = NONE) -> pd.DataFrame:
@@ -98,6 +113,16 @@ def validation(
     return found
 
 
+def kept_nothing(profile: str, names: list[str], published: Published = NONE) -> set[tuple[str, int, str]]:
+    """(split, n_winter, arm) of the arms in part of which no run kept anything: the classifier before."""
+    shares: dict[tuple[str, int, str], list[float]] = {}
+    for name in names:
+        run, made = _run(profile, name), _metrics(profile, name, "retraining", published)
+        for arm, kept in made.get("kept", {}).items():
+            shares.setdefault((run.split, made["n_winter"], arm), []).append(kept["share"])
+    return {key for key, found in shares.items() if not any(found)}
+
+
 def validation_rows(found: dict[tuple[str, int, int], dict[str, dict[str, float]]]) -> pd.DataFrame:
     """`validation` as a table, a row a measure: split, n_winter, seed, arm, metric, value."""
     rows = [
@@ -106,7 +131,7 @@ def validation_rows(found: dict[tuple[str, int, int], dict[str, dict[str, float]
         for arm, values in arms.items()
         for metric, value in values.items()
     ]
-    return pd.DataFrame(rows, columns=["split", "n_winter", "seed", "arm", "metric", "value"])
+    return pd.DataFrame(rows, columns=VALIDATION)
 
 
 def same_objects(
@@ -114,8 +139,8 @@ def same_objects(
 ) -> list[dict]:
     """McNemar's test of every arm against the control and the bar (`comparison.bar`), within each run.
 
-    Rows: run, arm, against, set (winter_heldout, winter_noncars, summer), only_first (right by the arm
-    alone), only_second, p, difference, low, high (`comparison.mcnemar`).
+    Rows: run, arm, against, set (winter_heldout, winter_noncars: called car or not; summer: the class),
+    only_first (right by the arm alone), only_second, p, difference, low, high (`comparison.mcnemar`).
     """
     rows = []
     for name in names:
@@ -138,7 +163,7 @@ def same_objects(
                     continue
                 rows += [
                     {"run": name, "arm": arm, "against": other, "set": key}
-                    | comparison.mcnemar(read[arm][key], read[other][key])
+                    | comparison.mcnemar(read[arm][key], read[other][key], key != "summer")
                     for key in ("winter_heldout", "winter_noncars", "summer")
                 ]
     return rows
@@ -173,11 +198,29 @@ def summary_folder(profile: str) -> Path:
     return Run(profile, "object", None, NOTEBOOK).folder
 
 
-def leak(summary: pd.DataFrame) -> pd.DataFrame:
-    """Winter-car recall by protocol, and paper minus held-out, for each split, arm and winter."""
-    recall = summary[summary["metric"] == "winter_car_recall"]
-    setting = ["split", "arm", "winter"]
-    wide = recall.pivot_table(index=setting, columns="protocol", values="mean").reset_index()
-    wide["paper_minus_heldout"] = wide["paper"] - wide["heldout"]
-    wide.columns.name = None
-    return wide
+def leak(table: pd.DataFrame) -> pd.DataFrame:
+    """How much of an arm's gain is there for W alone, the generator's own training cars.
+
+    The two protocols ask about other cars, so even the classifier before, which has seen none of them, knows
+    one set better: what an arm's difference exceeds that one's by is the leak, paired by seed. table: tidy
+    rows. Columns: split, n_winter, n_synthetic, winter, arm, heldout and paper (means), paper_minus_heldout,
+    and of the leak its mean, low, high and pairs (`comparison.paired_test`); None where the classifier before
+    was not asked about the same W (a variant).
+    """
+    recall = table[table["metric"] == "winter_car_recall"]
+    where = ["split", "n_winter", "n_synthetic", "winter", "arm"]
+    wide = recall.pivot_table(index=[*where, "seed"], columns="protocol", values="value")
+    wide = wide.dropna().reset_index()
+    wide["difference"] = wide["paper"] - wide["heldout"]
+    objects = ["split", "n_winter", "winter", "seed"]
+    before = wide[wide["arm"] == BEFORE].set_index(objects)["difference"].rename("before")
+    wide = wide.join(before, on=objects)
+    rows = []
+    for key, part in wide.groupby(where, sort=True):
+        paired = part.dropna(subset="before")
+        told = comparison.paired_test(paired["difference"] - paired["before"]) if len(paired) else {}
+        row = dict(zip(where, key, strict=True)) | part[["heldout", "paper"]].mean().to_dict()
+        rows.append(row | {"paper_minus_heldout": part["difference"].mean()}
+                    | {f"leak{end}": told.get(name) for end, name in LEAK.items()})  # fmt: skip
+    columns = [*where, "heldout", "paper", "paper_minus_heldout", *(f"leak{end}" for end in LEAK)]
+    return pd.DataFrame(rows, columns=columns)

@@ -7,25 +7,28 @@ and tested; and the best arm without a generator, the bar to beat, is chosen on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import bdtr, stdtr
 
 from lib.arms import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL
-from lib.evaluation import Answers
-from lib.intervals import ROUNDING, over_seeds, ratio_over_seeds
+from lib.evaluation import CAR, Answers
+from lib.intervals import RESAMPLED, ROUNDING, over_seeds, ratio_of_means, ratio_over_seeds, standard_error
 from lib.runs import InputError
 
 PAIRED = (  # columns of `against`
     "split", "protocol", "n_winter", "n_synthetic", "winter", "metric", "arm", "against",
-    "gain", "low", "high", "p", "pairs",
+    "gain", "low", "high", "p", "p_holm", "pairs",
 )  # fmt: skip
 
 
-def mcnemar(first: Answers, second: Answers) -> dict[str, float | int]:
+def mcnemar(first: Answers, second: Answers, car_or_not: bool = False) -> dict[str, float | int]:
     """McNemar's exact test of two classifiers on the same objects (McNemar 1947; binomial, two-sided).
+
+    An answer is right if it names the class, or, for `car_or_not`, if it says "car" of cars alone: a
+    pedestrian taken for a truck is then no fault.
 
     Returns only_first and only_second (objects that only one of them gets right) and p; difference,
     low and high: the first's share of right answers minus the second's, with Student's interval over the
@@ -37,7 +40,11 @@ def mcnemar(first: Answers, second: Answers) -> dict[str, float | int]:
         same &= np.array_equal(first.sequences, second.sequences)
     if not same:
         raise InputError("McNemar's test", "answers about other objects", "the same objects, in one order")
-    right = [answers.predictions == answers.labels for answers in (first, second)]
+    right = [
+        (answers.predictions == CAR) == (answers.labels == CAR) if car_or_not
+        else answers.predictions == answers.labels
+        for answers in (first, second)
+    ]  # fmt: skip
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     total = sum(only)
     p = min(1.0, 2 * float(bdtr(min(only), total, 0.5))) if total else 1.0
@@ -46,14 +53,14 @@ def mcnemar(first: Answers, second: Answers) -> dict[str, float | int]:
     if first.sequences is not None:
         index = np.unique(first.sequences, return_inverse=True)[1]
         gains = np.bincount(index, right[0].astype(int) - right[1])
-        _, low, high = ratio_over_seeds(gains, np.bincount(index))
+        _, low, high = ratio_of_means(gains, np.bincount(index))
         if not np.isnan(low):
             found |= {"low": low, "high": high}
     return found
 
 
 def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
-    """Mean of paired differences, one a seed, with Student's interval and p (two-sided).
+    """Mean of paired differences, one a seed, with the interval of `over_seeds` and p (two-sided).
 
     All three None for one seed; for seeds with one and the same difference too, as there is no spread to
     judge it by, but that p is 1 where they do not differ at all.
@@ -63,7 +70,7 @@ def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
     if np.isnan(low):
         none = len(gains) > 1 and abs(mean) <= ROUNDING
         return {"gain": mean, "low": None, "high": None, "p": 1.0 if none else None, "pairs": len(gains)}
-    p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / (sd / np.sqrt(len(gains)))))
+    p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / standard_error(sd, len(gains), RESAMPLED)))
     return {"gain": mean, "low": low, "high": high, "p": p, "pairs": len(gains)}
 
 
@@ -74,29 +81,41 @@ def gain_text(found: Mapping[str, float | int | None]) -> str:
     return gain if low is None else f"{gain} [{low}, {high}]"
 
 
-def baseline_scores(valid: Mapping[tuple, Mapping[str, Mapping[str, float]]]) -> pd.DataFrame:
+def baseline_scores(
+    valid: Mapping[tuple, Mapping[str, Mapping[str, float]]], without: Collection[tuple[str, int, str]] = ()
+) -> pd.DataFrame:
     """What arms without a generator reach on the validation part, the better first; the bar is the first row.
 
     valid: (split, n_winter, seed) -> arm -> measures of `testsets.measure(answers, "valid")`. The score is
     the recall of winter cars minus the share of winter non-cars called car (Youden's J): recall alone
-    would choose whoever says "car" most. Only arms of the most seeds are compared, over the seeds that all of
-    these have. An arm in part chose its share on the same part: its score flatters it a little. Columns:
-    split, n_winter, arm, score (mean over seeds), seeds.
+    would choose whoever says "car" most. Arms are compared over the seeds that all of them have; InputError
+    where these are fewer than two of several, since other arms or seeds would silently make another bar. An
+    arm in part chose its share on the same part: its score flatters it a little. `without`: (split, n_winter,
+    arm) that are no arm, as nothing was kept of them (`collect.kept_nothing`). Columns: split, n_winter, arm,
+    score (mean over seeds), seeds.
     """
     rows = [
         {"split": split, "n_winter": n_winter, "arm": arm, "seed": seed,
          "score": found["winter_car_recall"] - found["winter_noncar_called_car"]}
         for (split, n_winter, seed), arms in valid.items() for arm, found in arms.items()
         if arm in ARMS_WITHOUT_SAMPLES and arm not in (BEFORE, CONTROL)
+        and (split, n_winter, arm) not in without
     ]  # fmt: skip
     if not rows:
         return pd.DataFrame(columns=["split", "n_winter", "arm", "score", "seeds"])
     scores = pd.DataFrame(rows)
-    number = scores.groupby(["split", "n_winter", "arm"])["seed"].transform("size")
-    scores = scores[number == number.groupby([scores["split"], scores["n_winter"]]).transform("max")]
-    by_setting = scores.groupby(["split", "n_winter"])["arm"]
-    shared = scores.groupby(["split", "n_winter", "seed"])["arm"].transform("size")
-    scores = scores[shared == by_setting.transform("nunique")]
+    by_setting = scores.groupby(["split", "n_winter"])
+    arms = by_setting["arm"].transform("nunique")
+    shared = scores[scores.groupby(["split", "n_winter", "seed"])["arm"].transform("size") == arms]
+    for setting, part in by_setting:
+        seeds = part["seed"].nunique()
+        kept = shared[(shared["split"] == setting[0]) & (shared["n_winter"] == setting[1])]["seed"].nunique()
+        if kept < min(2, seeds):
+            per_arm = part.groupby("arm")["seed"].nunique().to_dict()
+            where = f"arms without a generator, split by {setting[0]}, {setting[1]} winter crops"
+            found = ", ".join(f"{arm} in {count} seeds" for arm, count in per_arm.items())
+            raise InputError(where, f"{kept} seeds with all of them ({found})", "two seeds at least")
+    scores = shared
     grouped = scores.groupby(["split", "n_winter", "arm"])["score"]
     table = grouped.agg(score="mean", seeds="count").reset_index()
     return table.sort_values(["split", "n_winter", "score"], ascending=[True, True, False], ignore_index=True)
@@ -112,12 +131,12 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
     """Paired differences of every arm from the control and from the best arm without a generator.
 
     table: tidy rows (`measurements.COLUMNS`); bars: of `bar`. Columns: split, protocol, n_winter,
-    n_synthetic, winter, metric, arm, against, gain, low, high, p, pairs. The control needs no winter crops:
-    its rows of the profile's own number serve for every other, but for protocol `paper`, where fewer winter
-    crops are other test objects.
+    n_synthetic, winter, metric, arm, against, gain, low, high, p, p_holm (`holm`, over the arms that are
+    compared in one measure and setting), pairs. The control needs no winter crops: its rows of the profile's
+    own number serve for every other, but for protocol `paper`, where fewer winter crops are other objects.
     """
     values: dict[tuple, dict[int, dict[int, float]]] = {}  # ..., arm -> n_winter -> seed -> value
-    for row in table.to_dict("records"):
+    for row in table[table["denominator"] > 0].to_dict("records"):  # 0 of 0 is no measurement
         key = (row["split"], row["protocol"], row["winter"], row["metric"], row["arm"], row["n_synthetic"])
         values.setdefault(key, {}).setdefault(row["n_winter"], {})[row["seed"]] = row["value"]
     rows = []
@@ -135,7 +154,18 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
                     rows.append({"split": split, "protocol": protocol, "n_winter": n_winter,
                                  "n_synthetic": n_synthetic, "winter": winter, "metric": metric, "arm": arm,
                                  "against": other} | paired_test(gains))  # fmt: skip
-    return pd.DataFrame(rows, columns=PAIRED)
+    found = pd.DataFrame(rows, columns=PAIRED)
+    family = ["split", "protocol", "n_winter", "n_synthetic", "winter", "metric", "against"]
+    found["p_holm"] = found.groupby(family)["p"].transform(holm)
+    return found
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p-values adjusted for their number, missing ones left out (Holm 1979, Scand. J. Statist. 6)."""
+    known = p.astype(float).dropna().sort_values(kind="stable")
+    steps = np.arange(len(known), 0, -1)
+    adjusted = np.minimum(1, np.maximum.accumulate(known.to_numpy() * steps))
+    return pd.Series(adjusted, known.index).reindex(p.index)
 
 
 def with_most_samples(cells: Sequence[Mapping], arm: str) -> list[Mapping]:

@@ -144,8 +144,11 @@ def draw(
     its own class, so its label is known. Raises InputError for other proportions.
     """
     names = [name for member in members for name in member.classes]
+    if not names:
+        raise InputError("members of the ensemble", "none", "at least one")
     shares = dict.fromkeys(names, 1.0) if proportions is None else dict(proportions)
-    if set(shares) != set(names) or min(shares.values()) < 0 or not sum(shares.values()):
+    known = set(shares) == set(names) and all(0 <= share < np.inf for share in shares.values())
+    if not known or not sum(shares.values()):
         raise InputError("proportions", f"{shares}", f"a share of at least 0 for each of {', '.join(names)}")
     exact = np.cumsum([shares[name] for name in names]) * count / sum(shares.values())
     counts = np.diff(np.round(exact).astype(int), prepend=0)

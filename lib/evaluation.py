@@ -43,8 +43,8 @@ def answers(labels, predictions, sequences=None, name: str = "test set") -> Answ
     if labels.ndim != 1 or len(labels) == 0:
         raise InputError(name, f"labels of shape {labels.shape}", "at least one object, shape (n,)")
     if predictions.ndim == 2 and predictions.shape[1] == len(CLASSES):
-        if not np.isfinite(predictions).all():
-            raise InputError(name, "probabilities that are not finite", "numbers in [0, 1]")
+        if not ((predictions >= 0) & (predictions <= 1)).all():  # NaN too
+            raise InputError(name, "probabilities that are none", "numbers in [0, 1]")
         car, predictions = predictions[:, CAR], predictions.argmax(axis=1)
     for what, array in (("labels", labels), ("predictions", predictions)):
         if array.shape != labels.shape or not np.issubdtype(array.dtype, np.integer):
@@ -81,7 +81,8 @@ def recall_at_share(cars, noncars, called: int, sequences=None, noncar_sequences
 
     cars, noncars: probabilities of the class car, (n,) and (m,), of cars and of other objects. An object
     counts as a car if its probability is higher than that of the (called + 1)-th non-car. The interval is
-    that of both sets drawn anew by recording, the threshold with them; Wilson's for none or all of the cars.
+    that of both sets drawn anew by recording, the threshold with them; for none or all of the cars it holds
+    Wilson's too.
     Raises InputError for a number that is not in 0..m, or no non-car.
     """
     cars, noncars = np.asarray(cars, float), np.asarray(noncars, float)
@@ -89,10 +90,10 @@ def recall_at_share(cars, noncars, called: int, sequences=None, noncar_sequences
         raise InputError("non-cars called car", f"{called} of {len(noncars)}", "a number of them, from 1")
     threshold = -np.inf if called == len(noncars) else np.sort(noncars)[::-1][called]
     found = share(cars > threshold, np.ones(len(cars), bool))
-    if found.numerator in (0, found.denominator):
-        return found
     part = called / len(noncars)
     low, high = bootstrap_at_share(cars, noncars, part, sequences, noncar_sequences, draws, seed)
+    if found.numerator in (0, found.denominator):
+        low, high = min(low, found.low), max(high, found.high)
     return found._replace(low=low, high=high)
 
 

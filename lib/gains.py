@@ -15,10 +15,15 @@ from lib.runs import InputError
 LIMITS = {NONCARS: 0.02, "noncar_called_car": 0.02, "car_recall": -0.01}
 
 
+def counted(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that counted anything: precision of a classifier that never says car is 0 of 0, not 0 %."""
+    return table[table["denominator"] > 0]
+
+
 def _per_seed(table: pd.DataFrame, arm: str) -> dict[tuple, dict[int, float]]:
     """(protocol, split, winter, metric, seed) -> {n_winter: value} of one arm."""
     found: dict[tuple, dict[int, float]] = {}
-    for row in table[table["arm"] == arm].to_dict("records"):
+    for row in counted(table[table["arm"] == arm]).to_dict("records"):
         key = (row["protocol"], row["split"], row["winter"], row["metric"], row["seed"])
         found.setdefault(key, {})[row["n_winter"]] = row["value"]
     return found
@@ -40,9 +45,11 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     [0, 1]; one seed, or seeds without any spread: the widest interval within a seed);
     difference_* : paired by seed with `continued` (mean, low, high, number of pairs); change_* : the same
     with `none`; closed_gap_* (winter_car_recall only): the part of the distance from the control's recall
-    to 1 that the arm closes. Arms measured at several sample counts never share a row.
+    to 1 that the arm closes. Arms measured at several sample counts never share a row. Measurements of 0 of 0
+    are left out, and count as no seed.
     """
     check_table2(table)
+    table = counted(table)
     baselines = {"difference": _per_seed(table, CONTROL), "change": _per_seed(table, BEFORE)}
     rows = []
     for key, group in table.groupby(GROUP, sort=True):

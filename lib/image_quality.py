@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
+from lib.runs import InputError
+
 NEIGHBOURS = 3  # k of the realism score, as in its reference
 CHUNK = 1024  # images whose distances are in memory at once
 STRENGTHS = 6  # of each degradation, beside none
@@ -152,16 +154,20 @@ def validate(
 ) -> dict[str, dict]:
     """Does a score fall as real images are spoilt? Images uint8 (n, 32, 32, 3), `others` of other classes.
 
-    By degradation: rank_correlation (mean over images of the correlation within each image over the six
-    strengths, -1: the score falls with every step) and medians (of the score, by strength, none first).
+    By degradation: rank_correlation (mean over images of the correlation within each image over the unspoilt
+    image and the six strengths, -1: the score falls with every step) and medians (of the score, by strength,
+    none first). InputError for no image.
     """
+    if not len(images) or not len(others):
+        raise InputError("validation of a score", f"{len(images)} images, {len(others)} of other classes",
+                         "at least one of each")  # fmt: skip
     found = {}
     for kind in DEGRADATIONS:
         scores = np.stack(
             [score(degrade(images, kind, strength, others, seed)) for strength in range(STRENGTHS + 1)], 1
         )
         found[kind] = {
-            "rank_correlation": float(rank_correlations(scores[:, 1:]).mean()),
+            "rank_correlation": float(rank_correlations(scores).mean()),
             "medians": np.median(scores, 0).tolist(),
         }
     return found

@@ -11,7 +11,8 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes two seconds to imp
 
 LEVEL = 0.95  # of every interval
 DRAWS = 2000  # bootstrap draws
-FEWEST_SEQUENCES = 10  # with fewer, resampled sequences give too narrow intervals: Student's over them
+FEWEST_SEQUENCES = 30  # with fewer, resampled sequences give too narrow intervals: Student's over them
+RESAMPLED = 1 / 8  # test part / training part of a seed: what the seeds of one data set share (`over_seeds`)
 MOST_KEPT = 1000  # units of draws that are kept for the next measure: 8 MB
 ROUNDING = 1e-9  # numbers that differ by less are equal but for rounding
 
@@ -82,7 +83,9 @@ def bootstrap_at_share(above, others, part: float, sequences=None, other_sequenc
     are higher than: two sets of scores, (n,) and (m,).
 
     Whole sequences of both are drawn anew together, and each draw finds its threshold anew, since that is an
-    estimate like the share itself. Without sequences, or with fewer than two in all, objects are drawn.
+    estimate like the share itself. Of few sequences (FEWEST_SEQUENCES) it is not the percentiles that count
+    but the draws' standard deviation, with Student's t. Without sequences, or with fewer than two in all,
+    objects are drawn.
     """
     above, others = np.asarray(above, float), np.asarray(others, float)
     names = None
@@ -101,15 +104,19 @@ def bootstrap_at_share(above, others, part: float, sequences=None, other_sequenc
     threshold = np.append(others[down], -np.inf)[place]
     first = np.searchsorted(above[up], threshold, side="right")
     hits = np.append(own, np.zeros((len(own), 1), own.dtype), axis=1)[np.arange(len(own)), first]
-    low, high = np.quantile(hits / own[:, 0], [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    shares = hits / own[:, 0]
+    if len(names) >= FEWEST_SEQUENCES:
+        low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+    half = float(stdtrit(len(names) - 1, 0.5 + level / 2) * shares.std(ddof=1))
+    return max(0.0, float(shares.mean()) - half), min(1.0, float(shares.mean()) + half)
 
 
 def share(hits, of, sequences=None, draws: int = DRAWS, seed: int = 0) -> Measure:
     """The share of `hits` among `of` (two boolean arrays (n,)), with its 95 % interval.
 
-    Interval: bootstrap by sequence; where `of` covers fewer than 10, Student's over the sequences
-    (`ratio_over_seeds`), because few resampled ones cover too little; Wilson's for one sequence, and where
+    Interval: bootstrap by sequence; where `of` covers fewer than 30, Student's over the sequences
+    (`ratio_of_means`), because few resampled ones cover too little; Wilson's for one sequence, and where
     the count is 0 or all or every sequence has the same share, which would claim certainty. Nothing to
     count (precision of a classifier that never says car): 0 of 0, interval (0, 1).
     """
@@ -122,18 +129,18 @@ def share(hits, of, sequences=None, draws: int = DRAWS, seed: int = 0) -> Measur
         if len(names) >= FEWEST_SEQUENCES:
             low, high = bootstrap_by_sequence(hits, of, sequences, draws, seed)
         else:
-            _, low, high = ratio_over_seeds(np.bincount(index, hits[of]), np.bincount(index))
+            _, low, high = ratio_of_means(np.bincount(index, hits[of]), np.bincount(index))
             low, high = np.clip([low, high], 0.0, 1.0).tolist()
     if math.isnan(low):
         low, high = wilson(k, n)
     return Measure(k / n if n else 0.0, low, high, k, n)
 
 
-def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float]:
-    """Mean, standard deviation and Student's t interval of one number a seed.
+def student(values, level: float = LEVEL, shared: float = 0.0) -> tuple[float, float, float, float]:
+    """Mean, standard deviation and Student's t interval of the mean of some numbers.
 
-    One seed: mean, then NaN. Seeds that agree, as shares of a few objects may by chance: no interval (NaN),
-    since there is no spread to judge by.
+    One number: its value, then NaN. Numbers that agree, as shares of a few objects may by chance: no interval
+    (NaN), since there is no spread to judge by. `shared`: as in `over_seeds`, 0 for independent numbers.
     """
     values = np.asarray(values, float)
     mean = float(values.mean())
@@ -142,20 +149,40 @@ def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float
     sd = float(values.std(ddof=1))
     if sd <= ROUNDING:
         return mean, 0.0, math.nan, math.nan
-    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * sd / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * standard_error(sd, len(values), shared)
     return mean, sd, mean - half, mean + half
 
 
-def ratio_over_seeds(tops, bottoms, level: float = LEVEL) -> tuple[float, float, float]:
-    """mean(tops) / mean(bottoms) with an interval over seeds; NaN where it has no meaning.
+def standard_error(sd: float, count: int, shared: float = 0.0) -> float:
+    """Of a mean of `count` numbers of standard deviation `sd`; `shared` as in `over_seeds`."""
+    return sd * math.sqrt(1 / count + shared)
 
-    The ratio of the means, not the mean of the ratios: one seed with a small denominator
+
+def over_seeds(values, level: float = LEVEL) -> tuple[float, float, float, float]:
+    """`student` for one number a seed, corrected for what seeds share.
+
+    Seeds divide the same recordings anew, so they are not independent: the variance of their mean is not
+    s^2 / n but about s^2 (1 / n + test part / training part) (Nadeau and Bengio 2003, Machine Learning 52,
+    equation 9). Without it an interval over ten seeds holds for these recordings alone.
+    """
+    return student(values, level, RESAMPLED)
+
+
+def ratio_of_means(tops, bottoms, level: float = LEVEL, shared: float = 0.0) -> tuple[float, float, float]:
+    """mean(tops) / mean(bottoms) with its interval; NaN where it has no meaning.
+
+    The ratio of the means, not the mean of the ratios: one unit with a small denominator
     must not carry the result. Interval by linearisation (the delta method; Cochran 1977,
-    chapter 6), Student's t.
+    chapter 6), Student's t. `shared`: as in `over_seeds`, 0 for independent units.
     """
     tops, bottoms = np.asarray(tops, float), np.asarray(bottoms, float)
     if len(tops) == 0 or bottoms.mean() <= 0:
         return math.nan, math.nan, math.nan
     ratio = float(tops.mean() / bottoms.mean())
-    _, _, low, high = over_seeds((tops - ratio * bottoms) / bottoms.mean(), level)
+    _, _, low, high = student((tops - ratio * bottoms) / bottoms.mean(), level, shared)
     return ratio, ratio + low, ratio + high
+
+
+def ratio_over_seeds(tops, bottoms, level: float = LEVEL) -> tuple[float, float, float]:
+    """`ratio_of_means` of one number a seed, corrected as `over_seeds`."""
+    return ratio_of_means(tops, bottoms, level, RESAMPLED)

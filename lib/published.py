@@ -24,6 +24,7 @@ from lib.runs import InputError
 TRAINING = (
     "01_data_preparation", "02_classifier_training", "03_vae_transfer", "04_generation", "05_retraining",
 )  # fmt: skip
+VALIDATION = ("split", "n_winter", "seed", "arm", "metric", "value")  # columns of validation.csv
 FREE = (  # in these runs of one table may differ: how they compute, where their data lie, what else they make
     "profile", "device", "precision", "memory_format", "compiler", "data_folder", "winter_folder", "arms",
     "starts",
@@ -74,7 +75,16 @@ class Published:
     @cached_property
     def _validation(self) -> pd.DataFrame:
         file = self.folder / "validation.csv"
-        return pd.read_csv(file) if file.exists() else pd.DataFrame()
+        if not file.exists():
+            return pd.DataFrame()
+        table = pd.read_csv(file, keep_default_na=False)
+        if tuple(table.columns) != VALIDATION:
+            raise InputError(file, f"columns {','.join(table.columns)}", ",".join(VALIDATION), 1)
+        values = pd.to_numeric(table["value"], errors="coerce")
+        if not (good := values.between(0, 1)).all():
+            line = int(good.to_numpy().argmin()) + 2
+            raise InputError(file, f"value {table['value'][line - 2]}", "a share in [0, 1]", line)
+        return table.assign(value=values)
 
     def metrics(self, name: str, file: str) -> Any:
         """The content of a run's metrics/<file>.json; of a variant without one, of the run it starts from."""
@@ -112,6 +122,9 @@ class Published:
         found: dict[str, dict[str, float]] = {}
         for row in rows.to_dict("records"):
             found.setdefault(row["arm"], {})[row["metric"]] = row["value"]
+        if found and (lacking := [arm for arm in made["arms"] if arm not in found]):
+            file = self.folder / "validation.csv"
+            raise InputError(file, f"no {', '.join(lacking)} of {name}", "all of its arms")
         return found
 
     def same_objects(self, name: str) -> list[dict]:

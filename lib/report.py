@@ -84,6 +84,7 @@ def markdown_text(markdown: str) -> str:
 def verdict_text(entry: dict[str, Any]) -> str:
     """One entry of `gains.verdict` as a line."""
     word = {True: "better", False: "not better", None: "cannot be told"}[entry["better"]]
+    word += ", though by a gain that may be none" if entry["better"] and entry.get("clear") is False else ""
     line = (f"Split by {entry['split']}, protocol {entry['protocol']}, {entry['arm']} against "
             f"{ARM_WORDS.get(entry['against'], entry['against'])}: {word}. "
             f"Recall of winter cars ({entry['winter']}) {points(entry['gain'])} points")  # fmt: skip

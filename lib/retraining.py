@@ -30,6 +30,7 @@ class Material(NamedTuple):
     recoloured_labels: np.ndarray  # int (n,)
     recoloured_winter: np.ndarray | None  # the same objects in the colours of W, without a generator
     reconstruct: Callable[[np.ndarray], np.ndarray]  # by the autoencoder that made the new cars
+    decoded: Callable[[int], np.ndarray]  # so many cars of equation 1 alone, without the residual
     seed: int
 
 
@@ -99,6 +100,7 @@ def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray
         "classic": lambda: [classic(winter, count, material.seed)],
         "oversampled_recoloured": lambda: [repeated(winter, count)],
         "reconstructions": lambda: [repeated(material.reconstruct(winter[:count]), count)],
+        "vae_decoder": lambda: [material.decoded(count)],
         "vae_scratch": lambda: [material.scratch],
         "vae_transfer": lambda: [material.synthetic],
         "vae_selected": lambda: [material.selected],
@@ -117,7 +119,7 @@ def additions(arm: str, material: Material) -> list[tuple[np.ndarray, np.ndarray
 class Kept(NamedTuple):
     """How much of a retraining is kept."""
 
-    share: float  # of the way from the classifier before to the retrained one, in weights
+    share: float  # of the way from the classifier before to the retrained one, in weights; 0: nothing is kept
     within_limits: bool  # whether it keeps to LIMITS beside the control, on the validation part
 
 
@@ -127,7 +129,7 @@ def share_to_keep(measured: Mapping[float, Mapping[str, float]], control: Mappin
     measured: share of the way from the classifier before to the retrained one, above 0 and at most 1, in
     weights (Wortsman et al. 2022, arXiv 2109.01903) -> measures of `testsets.measure`; control: its own. Of
     the shares that keep to LIMITS beside the control, the one with the highest recall of winter cars, the
-    smaller of equals; the smallest share where none does. Raises InputError as `check_shares`.
+    smaller of equals; where none does, 0: the classifier before stays. Raises InputError as `check_shares`.
     """
     check_shares(list(measured))
 
@@ -135,8 +137,9 @@ def share_to_keep(measured: Mapping[float, Mapping[str, float]], control: Mappin
         return all(within(values[name] - control[name], limit) for name, limit in LIMITS.items())
 
     allowed = [share for share in sorted(measured) if kept(measured[share])]
-    best = max(allowed or [min(measured)], key=lambda share: measured[share]["winter_car_recall"])
-    return Kept(best, bool(allowed))
+    if not allowed:
+        return Kept(0.0, False)
+    return Kept(max(allowed, key=lambda share: measured[share]["winter_car_recall"]), True)
 
 
 def check_shares(shares: Sequence[float]) -> None:

@@ -22,6 +22,7 @@ import yaml
 from lib import runs, settings, verify
 from lib.arms import ARMS, BEFORE, CONTROL
 from lib.measurements import read_table2
+from lib.published import Published
 from lib.run_names import SPLITS, RunName
 from lib.runs import InputError
 from lib.visdrone import data_folder
@@ -96,9 +97,8 @@ def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]
         expected = f"one of its rows; of this arm it has seeds {there}" if there else "an arm that it has"
         raise InputError(folder / "table2.csv", f"no row of {arm} in {run}", expected)
     if not run.numbers():  # of the numbers of its Table 2, not of a variant
-        rows = rows[rows["n_winter"] == rows["n_winter"].max()]
-        base = settings.values(profile, "05_retraining")["n_synthetic"]
-        rows = rows[rows["n_synthetic"].isin([0, base])]
+        own = Published(profile).metrics(str(run), "retraining")
+        rows = rows[(rows["n_winter"] == own["n_winter"]) & rows["n_synthetic"].isin([0, own["n_synthetic"]])]
     return rows.reset_index(drop=True), runs.read_json(folder / "provenance.json")
 
 
@@ -139,6 +139,8 @@ def compare(ours: pd.DataFrame, committed: pd.DataFrame, reasons: list[str]) -> 
     if not len(ours):
         return "No measurement of this row was made.", False
     found = verify.compare_table2(ours, committed, same_machine=not reasons)
+    if not found.attrs["compared"]:
+        return "No measurement of this row is in the committed table.", False
     lines = ["Another machine or other versions, so there is a tolerance:", *(f"  {r}" for r in reasons)]
     lines = lines if reasons else ["The machine and versions of the committed numbers: all must be equal."]
     told, agreed = verify.outcome(found)

@@ -195,14 +195,17 @@ def verdict_table(verdicts: Sequence[Mapping]) -> pd.DataFrame:
         row["of the way to 100 %"] = "–" if gap is None else f"{100 * gap:.0f} %"
         guards = entry["guards"]
         row |= {word: points(guards[metric]["moved"]) for metric, word in SHORT.items() if metric in guards}
-        rows.append(row | {"better": {True: "yes", False: "no", None: "–"}[entry["better"]]})
+        better = {True: "yes", False: "no", None: "–"}[entry["better"]]
+        better += " (gain may be none)" if entry["better"] and entry.get("clear") is False else ""
+        rows.append(row | {"better": better})
     return pd.DataFrame(rows)
 
 
 def paired_table(paired: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """Rows of `comparison.against` as words: a row an arm and what it is compared with, a column a metric.
 
-    A cell: percent points with the interval over seeds and, below, p; of one seed the difference alone. Of
+    A cell: percent points with the interval over seeds and, below, p adjusted by Holm; of one seed the
+    difference alone. Of
     objects from two winters, as a user's own pictures and drawn snow, it is the larger difference.
     """
     names = [SHORT[metric] for metric in metrics]
@@ -216,6 +219,6 @@ def paired_table(paired: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
             continue
         largest[slot], cell = item["gain"], points(item["gain"])
         if not pd.isna(item["low"]):
-            cell += f" [{points(item['low'])}, {points(item['high'])}]\np {item['p']:.2g}"
+            cell += f" [{points(item['low'])}, {points(item['high'])}]\np {item['p_holm']:.2g}"
         row |= {SHORT[item["metric"]]: cell, "pairs": max(row["pairs"], item["pairs"])}
     return pd.DataFrame(rows.values(), columns=["split", "arm", "against", "pairs", *names])

@@ -9,6 +9,7 @@ the same snow. The `valid_*` sets are for choosing between settings, never for r
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ def _take(store: CropStore, rows: np.ndarray, winter: bool) -> ImageSet:
 def part_set(store: CropStore, division: Division, part: str) -> ImageSet:
     """Summer crops of a part: "train", "valid" or "test"."""
     return _take(store, division.indices(part), winter=False)
+
+
+def group_a(train: ImageSet, division: Division) -> ImageSet:
+    """Those of the training part that are from group A: no held-out winter crop is from their recordings."""
+    kept = division.group[division.indices("train")] == 0
+    return ImageSet(train.images[kept], train.labels[kept], train.sequences[kept])
 
 
 def winter_cars(
@@ -179,10 +186,19 @@ def answers_of(
 
 def read_answers(file: Path) -> dict[str, evaluation.Answers]:
     """What `write_answers` kept, as checked labels and predictions by set; InputError for a damaged file."""
+    expected = "a complete file of notebook 02 or 05"
     try:
-        return _answers(file)
-    except (zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise runs.InputError(file, f"no answers ({error})", "a complete file of notebook 02 or 05") from None
+        found = _answers(file)
+    except runs.InputError as error:
+        raise runs.InputError(f"{file}, {error.where}", error.found, error.expected) from None
+    except FileNotFoundError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error:
+        raise runs.InputError(file, f"no answers ({error})", expected) from None
+    lacking = [name for name in (SUMMER["test"], *PROTOCOLS.values(), WINTER["test"][1]) if name not in found]
+    if lacking:
+        raise runs.InputError(file, f"no answers about {', '.join(lacking)}", expected)
+    return found
 
 
 def _answers(file: Path) -> dict[str, evaluation.Answers]:

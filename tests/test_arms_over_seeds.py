@@ -24,7 +24,8 @@ def made(seed, arms, n_winter=811, n_synthetic=1000, shift=0.0):
     for number, arm in enumerate(arms):
         recall, noncars = ARMS[arm]
         found[arm] = told(recall + OFF[seed] * (1 + number) - shift, noncars - OFF[seed])
-    return {"test": found, "n_winter": n_winter, "n_synthetic": n_synthetic, "path_line": f"path {n_winter}"}
+    about = {"n_winter": n_winter, "n_synthetic": n_synthetic, "path_line": f"path {n_winter}", "kept": {}}
+    return {"test": found, "steps": 90, "batch_size": 128, "n_recoloured": 6000} | about
 
 
 def target(profile="embedded"):
@@ -59,14 +60,16 @@ def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
         values = np.array([ARMS[arm][0] + OFF[s] * (1 + arms.index(arm)) for s in SEEDS])
         assert entry["seeds"] == list(SEEDS) and entry["values"][RECALL] == pytest.approx(values)
         mean = entry["mean"][RECALL]
-        half = 4.302653 * values.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
+        half = 4.302653 * values.std(ddof=1) * np.sqrt(1 / 3 + 1 / 8)  # Student's t, seeds share objects
         assert [mean[k] for k in ("mean", "low", "high")] == pytest.approx(
             [values.mean(), values.mean() - half, values.mean() + half]
         )
     after = whole["arms"]["vae_transfer"]
-    assert set(after["against"]) == {"continued", "oversampled"}
+    assert set(after["against"]) == {"continued", "none", "oversampled"}
+    assert after["against"]["none"][RECALL]["gain"] == pytest.approx(0.34 + 4 * np.mean(list(OFF.values())))
+    assert found["numbers"] == {"steps": 90, "batch_size": 128, "n_recoloured": 6000}
     winter = whole["arms"]["winter"]
-    assert set(winter["against"]) == {"continued"} and "closed" not in winter
+    assert set(winter["against"]) == {"continued", "none"} and "closed" not in winter
     gain = after["against"]["oversampled"]
     assert gain[RECALL]["gain"] == pytest.approx(-0.01 + np.mean([OFF[s] for s in SEEDS]))
     assert gain[NONCARS]["gain"] == pytest.approx(-0.05) and gain[SUMMER]["p"] == 1.0
@@ -74,7 +77,7 @@ def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
     best = whole["best"]  # 0.65 and 0.65 + what the second is off; each the best of its kind
     assert (best["with"], best["without"]) == ("vae_recoloured", "oversampled_recoloured")
     assert best["difference"][RECALL]["gain"] == pytest.approx(-0.01 - np.mean(list(OFF.values())))
-    assert few["best"]["without"] == "oversampled"
+    assert few["best"] is None  # of one seed nothing is ranked
     way = [np.mean(whole["arms"][arm]["values"][RECALL]) for arm in ("continued", "vae_transfer", "winter")]
     assert after["closed"]["share"] == pytest.approx((way[1] - way[0]) / (way[2] - way[0]))
     printed = capsys.readouterr().out
@@ -129,6 +132,7 @@ def test_a_profile_without_runs_is_one_line(repository, capsys, profile, said):
     (lambda made: made.pop("n_winter"), "no n_winter"),
     (lambda made: made["test"]["winter"].pop("accuracy"), "no accuracy"),
     (lambda made: made["test"].pop("oversampled"), "no arm 'oversampled'"),
+    (lambda made: made.update(steps=900), "expected {'steps': 900, 'batch_size': 128, 'n_recoloured': 6000}"),
 ])  # fmt: skip
 def test_runs_that_cannot_be_compared_are_one_line_and_write_nothing(grid, capsys, change, said):
     for file in grid.glob("*/metrics/retraining.json"):
@@ -155,3 +159,25 @@ def test_only_pairs_of_seeds_count(grid):
     found = runs.read_json(target())
     told = benchmark_claims._generator_over_seeds(found)[4]
     assert told.startswith("811 crops (2 seeds) ") and "50 crops" not in told
+
+
+def test_an_arm_in_part_says_where_nothing_of_it_stayed(grid):
+    for seed, (share, within) in enumerate(((0.5, True), (0.0, False), (0.25, False))):
+        file = grid / f"seed{seed}/metrics/retraining.json"
+        made = runs.read_json(file)
+        made["test"]["vae_transfer_part"] = made["test"]["vae_transfer"]
+        made["kept"] = {"vae_transfer_part": {"share": share, "within_limits": within}}
+        runs.write_json(file, made)
+    found = arms_over_seeds.summary("embedded")
+    assert found["cells"][0]["arms"]["vae_transfer_part"]["kept"] == {"0": 0.5, "1": 0.0, "2": 0.0}
+    assert "kept" not in found["cells"][0]["arms"]["vae_transfer"]
+
+
+def test_arms_of_other_seeds_are_not_ranked_on_them(grid):
+    file = grid / "seed2/metrics/retraining.json"
+    made = runs.read_json(file)
+    for arm in ("winter", "classic"):
+        made["test"].pop(arm, None)
+    made["test"]["oversampled_recoloured"][RECALL] = 0.1  # in a seed that not all arms have
+    runs.write_json(file, made)
+    assert arms_over_seeds.summary("embedded")["cells"][0]["best"]["without"] == "oversampled_recoloured"

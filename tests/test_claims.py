@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lib import benchmark_claims, claims, runs
+from lib import benchmark_claims, claims, run_plan, runs
 from lib.arms import ARMS_WITHOUT_SAMPLES
 from lib.measurements import PROTOCOLS
 from lib.settings import ROOT
@@ -63,7 +63,8 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     runs.write_json(figures / "benchmarks" / "scene_realism.json", shares)
     assert "| 70.0 / 20.0 |" in claims.table(figures).split("\n\n")[0]
     score = {kind: {"rank_correlation": value} for kind, value in (("blur", -0.9), ("noise", -0.85))}
-    runs.write_json(figures / "benchmarks" / "image_score.json", {"winter": {"intactness": score}})
+    runs.write_json(figures / "benchmarks" / "image_score.json",
+                    {"run": "visdrone-val/seed0", "winter": {"intactness": score}})  # fmt: skip
     distance = {name: {"decoder_alone": {"classifier_feature_frechet_distance": value}}
                 for name, value in (("default", 13.11), ("a", 9.0), ("b", 8.44))}  # fmt: skip
     objectives = {"run": "visdrone-val/seed0", "variants": distance}
@@ -86,9 +87,14 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
 
     arms = {"vae_recoloured": {"share": 0.5, "part": place(0.95, 0.25, 0.97), "whole": place(1, 1, 0)}}
     arms |= {"oversampled": {"share": 1.0, "part": place(0.9, 0.3, 0.98), "whole": place(0, 0, 0)}}
+    for number, arm in enumerate(arms.values()):
+        arm["within_limits"] = number < 2
+    nothing = dict.fromkeys(("part", "whole"), place(0, 0, 0))
+    arms["vae_transfer"] = {"share": 0.0, "within_limits": False} | nothing
     part = {"run": "a/b", "arms": arms, "control": place(0.93, 0.26, 0.975)}
     runs.write_json(figures / "benchmarks" / "in_part.json", part)
-    told = "winter crops, repeated (100%) -3.0 / +4.0 / +0.5; with counterexamples (50%) +2.0 / -1.0 / -0.5"
+    told = "winter crops, repeated (100%) -3.0 / +4.0 / +0.5; after: no share keeps to the limits"
+    told += "; with counterexamples (50%) +2.0 / -1.0 / -0.5"
     assert f"| {told} |" in claims.table(figures)
     usual = {"absolute_difference": {"f1": 0.6}, "structural_similarity": {"f1": 0.7}}
     changes = {"pairs": 9, "recall": 0.9, "precision": 0.8, "f1": 0.85} | usual
@@ -104,12 +110,12 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     whole = claims.table(figures).split("\n\n")[0]
     assert "two panoramas of 6 megapixels" in whole and "| 9 s; 1.2 GB; 0.90 |" in whole
     assert "the 7 cars found under snow called car by visdrone-val/seed0" in whole
-    assert "| 50 / 25; 40 → 100 |" in whole and "--parts drawn" not in whole
+    assert "| 50 / 25 %; 3 → 7 |" in whole and "--parts drawn" not in whole
     runs.write_json(figures / "benchmarks" / "panorama_drawn.json", more | {"seconds": 120.0})
     assert "runs/embedded/seed0 --parts drawn` | 2 min | – |" in claims.table(figures).split("\n\n")[0]
     assert "megapixels" not in text and "under snow" not in text
     assert "(place, 9 pairs)" in text and "| 12 min | – | 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
-    assert "with blur / noise in six steps" in text and "| -0.90 / -0.85 |" in text
+    assert "with blur / noise, none and six steps" in text and "| -0.90 / -0.85 |" in text
     assert "benchmarks.fast_path some --passes 2` | 5 min | – | -0.10 [-0.40, +0.20] |" in text
 
 
@@ -190,6 +196,14 @@ def test_committed_readme_agrees_with_the_committed_numbers():
     assert claims.table(ROOT / "figures") in text
 
 
+def test_a_table_of_a_part_of_a_profile_says_so(tmp_path):
+    write_profile(tmp_path / claims.GRID)
+    planned = len(run_plan.plan(claims.GRID))
+    assert planned > 10
+    _, title, _ = claims.table(tmp_path).split("\n\n")
+    assert title.endswith(f"10 min on 2 cores for 1 of its {planned} runs**")
+
+
 def test_the_loop_is_told_by_its_test_parts(tmp_path):
     def report(accepted, weak, before, after):
         found = {name: {domain: {c: {"recall": x, "n": 50 if c != "bus" else 3} for c, x in values.items()}
@@ -205,7 +219,7 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     runs.write_json(folder / "seed1/weak_classes.json", report(None, ["car"], old, old))
     ((claim, command, _, paper, ours),) = claims.loop_rows(tmp_path)
     assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
-    # nothing kept is no change; how much a loss says, the number of objects tells
-    assert ours == "kept in 1 of 2 seeds; car +5.0 (100); bus in summer -20.0 (6)" and paper == "none"
+    # nothing kept is no change of the others; how much a loss says, the number of objects tells
+    assert ours == "kept in 1 of 2 seeds; car +10.0 (100); bus in summer -20.0 (6)" and paper == "none"
     runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
     assert claims.loop_rows(tmp_path)[0][-1] == "kept in 0 of 2 seeds"

@@ -1,6 +1,7 @@
 """All runs of a profile in one table."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import collect, evaluation, gains, measurements, runs, settings, table2
@@ -85,8 +86,11 @@ def test_the_table_can_be_read_and_summed_up(root, tmp_path):
     file = runs.write_table(tmp_path / "table2.csv", collect.collect("some", ["seed0", "seed3"]))
     summary = gains.summarise(measurements.read_table2(file))
     assert (summary["n_seeds"] == 2).all()
-    leak = collect.leak(summary)
-    assert list(leak.columns) == ["split", "arm", "winter", "heldout", "paper", "paper_minus_heldout"]
+    leak = collect.leak(measurements.read_table2(file))
+    assert list(leak.columns) == [
+        "split", "n_winter", "n_synthetic", "winter", "arm", "heldout", "paper", "paper_minus_heldout",
+        "leak", "leak_low", "leak_high", "leak_pairs",
+    ]  # fmt: skip
     assert set(leak["winter"]) == {"snow"}  # every number from winter says which
     none = leak[leak["arm"] == "none"].iloc[0]
     assert none["paper_minus_heldout"] == pytest.approx(0.5 - 0.6)
@@ -191,3 +195,32 @@ def test_the_winter_of_all_classes_in_words():
     assert evaluation.winter_text(own) == "winter crops"
     both = evaluation.winter_text(own | {"noncar_source": "store"})
     assert both == "winter crops (cars), simulated winter (others)"
+
+
+def test_the_leak_is_what_exceeds_the_classifier_that_saw_neither(root):
+    table = collect.collect("some", ["seed0", "seed3"])
+    leak = collect.leak(table).set_index("arm")
+    apart = leak["paper_minus_heldout"]
+    for arm in ("continued", "vae_transfer"):
+        assert leak.loc[arm, "leak"] == pytest.approx(apart[arm] - apart["none"])
+        assert leak.loc[arm, "leak_pairs"] == 2
+    assert leak.loc["none", "leak"] == 0
+    variant = table[table["arm"] == "vae_transfer"].assign(n_winter=5)  # another W: nothing to compare with
+    more = collect.leak(pd.concat([table, variant], ignore_index=True))
+    assert more.loc[more["n_winter"] == 5, "leak"].isna().all()
+
+
+@pytest.mark.parametrize("arm", ["none", "vae_transfer"])
+def test_answers_about_other_objects_are_told(root, arm):
+    file = root / f"runs/some/seed0/answers/{arm}.npz"
+    file.write_bytes((root / f"runs/some/seed3/answers/{arm}.npz").read_bytes())
+    with pytest.raises(runs.InputError, match=f"{arm}.npz: found .* other objects in .* that the control"):
+        collect.collect("some", ["seed0"])
+
+
+def test_an_arm_of_which_no_run_kept_anything_is_none(root):
+    for name, shares in (("seed0", (0.0, 0.0)), ("seed3", (0.5, 0.0))):
+        file = root / f"runs/some/{name}/metrics/retraining.json"
+        kept = dict(zip(("winter_part", "classic_part"), ({"share": share} for share in shares), strict=True))
+        runs.write_json(file, runs.read_json(file) | {"kept": kept})
+    assert collect.kept_nothing("some", ["seed0", "seed3"]) == {("object", 20, "classic_part")}

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lib import comparison, evaluation, measurements
 from lib.evaluation import CAR
@@ -54,16 +55,21 @@ def test_the_bar_is_chosen_over_seeds_that_all_candidates_have():
     valid = {("object", 811, 0): {"winter": said(0.75), "classic": said(0.73), "oversampled": said(0.1)},
              ("object", 811, 1): {"winter": said(0.55), "oversampled": said(0.1)},
              ("object", 811, 2): {"winter": said(0.60), "oversampled": said(0.1)}}  # fmt: skip
-    scores = comparison.baseline_scores(valid)
-    assert comparison.bar(scores) == {("object", 811): "winter"}
-    assert scores["arm"].tolist() == ["winter", "oversampled"] and scores["seeds"].tolist() == [3, 3]
+    with pytest.raises(InputError, match="811 winter crops: found 1 seeds with all .*classic in 1 seeds"):
+        comparison.baseline_scores(valid)  # of another choice of arms the bar would be another, unnoticed
+    valid[("object", 811, 1)]["classic"] = said(0.74)
+    scores = comparison.baseline_scores(valid)  # over the first two: over all, winter is the better one
+    assert comparison.bar(scores) == {("object", 811): "classic"}
+    assert scores["arm"].tolist() == ["classic", "winter", "oversampled"]
+    assert scores["seeds"].tolist() == [2, 2, 2]
 
 
-def test_paired_test_is_students():
+def test_paired_test_is_students_for_seeds_that_share_their_objects():
     found = comparison.paired_test([0.1, 0.2, 0.3])
     assert found["gain"] == pytest.approx(0.2) and found["pairs"] == 3
-    assert found["p"] == pytest.approx(0.0742, abs=1e-4)  # t = 3.464 with two degrees of freedom
-    assert found["low"] == pytest.approx(0.2 - 4.3027 * 0.1 / 3**0.5, abs=1e-4)
+    error = 0.1 * (1 / 3 + 1 / 8) ** 0.5
+    assert found["p"] == pytest.approx(2 * stats.t.sf(0.2 / error, 2), abs=1e-9)
+    assert found["low"] == pytest.approx(0.2 - 4.3027 * error, abs=1e-4)
     assert comparison.paired_test([0.1])["p"] is None
 
 
@@ -90,6 +96,8 @@ def test_the_bar_is_not_whoever_says_car_most():
     first = scores[(scores["n_winter"] == 811)].iloc[0]
     assert (first["arm"], first["seeds"]) == ("winter", 2) and first["score"] == pytest.approx(0.55)
     assert comparison.bar(comparison.baseline_scores({})) == {}
+    left = comparison.baseline_scores(valid, {("object", 811, "winter")})  # nothing was kept of it
+    assert comparison.bar(left)[("object", 811)] == "oversampled"
 
 
 def test_differences_are_paired_by_seed():
@@ -141,3 +149,26 @@ def test_cells_with_the_most_new_cars_among_those_that_have_an_arm():
     assert comparison.with_most_samples(cells, "a") == [cells[1], cells[3]]
     assert comparison.with_most_samples(cells, "b") == [cells[0]]
     assert comparison.with_most_samples(cells, "c") == []
+
+
+def test_of_cars_or_not_another_wrong_class_is_no_fault():
+    truth = np.array([0, 0, 3, 3, CAR])
+    first = evaluation.answers(truth, np.array([0, 3, 3, CAR, CAR]))
+    second = evaluation.answers(truth, np.array([CAR, 0, 3, 3, CAR]))
+    told = [comparison.mcnemar(first, second, alone)["only_second"] for alone in (False, True)]
+    assert told == [2, 1]  # a bus taken for a motorcycle counts as a wrong class alone
+    assert comparison.mcnemar(first, second, True)["only_first"] == 1
+
+
+def test_holm_by_hand():
+    p = pd.Series([0.01, 0.04, np.nan, 0.03], index=[5, 6, 7, 8])
+    found = comparison.holm(p)  # 3 x 0.01, 2 x 0.03, and not less for the next
+    assert found.drop(7).tolist() == pytest.approx([0.03, 0.06, 0.06]) and np.isnan(found[7])
+
+
+def test_a_measurement_of_nothing_is_no_difference():
+    table = pd.concat([rows("continued", [600, 700]), rows("winter", [900, 950])], ignore_index=True)
+    empty = (table["arm"] == "winter") & (table["seed"] == 1)
+    table.loc[empty, ["value", "numerator", "denominator"]] = 0
+    (found,) = comparison.against(table, {}).to_dict("records")
+    assert found["pairs"] == 1 and found["gain"] == pytest.approx(0.3)

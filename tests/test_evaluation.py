@@ -64,7 +64,8 @@ def test_a_classifier_that_never_says_car():
     (([1, 2], [1]), "predictions of shape"),
     (([1, 6], [1, 2]), "labels 1..6, expected 0..5"),
     (([1, 2], [0.5, 1.0]), "type float64"),
-    (([1, 2], np.full((2, 6), np.nan)), "not finite"),
+    (([1, 2], np.full((2, 6), np.nan)), "that are none"),
+    (([1, 2], np.full((2, 6), 1.5)), "that are none"),
     (([1, 2], [1, 2], ["a"]), "sequences of shape"),
 ])  # fmt: skip
 def test_wrong_answers_are_refused(arguments, message):
@@ -112,3 +113,11 @@ def test_the_interval_at_an_equal_share_knows_that_the_threshold_is_an_estimate(
         found = recall_at_share(cars, others, 36, *names, draws=400)
         covered += found.low <= true <= found.high
     assert covered >= 0.91 * trials
+
+
+def test_all_of_the_cars_at_an_equal_share_are_no_certainty():
+    names = np.repeat(list("abcd"), 50)
+    cars, noncars = np.full(200, 0.6), np.tile(np.r_[np.full(10, 0.59), np.full(40, 0.1)], 4)
+    noncars[:50] = 0.7  # one recording, whose absence or presence decides the threshold
+    found = recall_at_share(cars, noncars, 80, names, names)
+    assert found.value == 1 and found.low < 0.9 and found.high == 1

@@ -60,10 +60,11 @@ def test_summary_over_seeds():
     row = entry(summarise(table), "vae_transfer", "winter_car_recall")
     assert row["mean"] == pytest.approx(0.84)
     assert row["sd"] == pytest.approx(np.std([0.8, 0.85, 0.87], ddof=1))
-    t = stats.t.interval(0.95, 2, 0.84, row["sd"] / np.sqrt(3))
+    # seeds divide the same objects: of the variance an eighth does not shrink with their number
+    t = stats.t.interval(0.95, 2, 0.84, row["sd"] * np.sqrt(1 / 3 + 1 / 8))
     assert (row["low"], row["high"]) == pytest.approx((t[0], min(t[1], 1)))
     gained = np.subtract(after, control) / 1000
-    t = stats.t.interval(0.95, 2, gained.mean(), gained.std(ddof=1) / np.sqrt(3))
+    t = stats.t.interval(0.95, 2, gained.mean(), gained.std(ddof=1) * np.sqrt(1 / 3 + 1 / 8))
     assert (row["difference_low"], row["difference_high"]) == pytest.approx(t)
     assert row["difference_pairs"] == 3
     assert row["closed_gap"] == pytest.approx(gained.mean() / (1 - np.mean(control) / 1000))
@@ -75,7 +76,7 @@ def test_pairs_are_by_seed_and_row_order_is_free():
                        rows("vae_transfer", {"car_recall": [905, 965]})])
     row = entry(summarise(table.iloc[::-1]), "vae_transfer", "car_recall")
     assert row["difference"] == pytest.approx(0.01)
-    assert row["difference_high"] == pytest.approx(0.01 + 12.7062 * 0.005, abs=1e-5)
+    assert row["difference_high"] == pytest.approx(0.01 + 12.7062 * 0.005 * (1 + 2 / 8) ** 0.5, abs=1e-5)
     short = table[~((table["arm"] == "continued") & (table["seed"] == 1))]
     assert entry(summarise(short), "vae_transfer", "car_recall")["difference_pairs"] == 1
 
@@ -151,3 +152,13 @@ def test_under_the_papers_protocol_fewer_winter_crops_are_other_objects():
         summary = summarise(table.assign(protocol=protocol))
         (found,) = summary[summary["arm"] == "vae_transfer"].to_dict("records")
         assert found["difference_pairs"] == pairs
+
+
+def test_a_measurement_of_nothing_counts_as_no_seed():
+    table = pd.concat([rows("continued", {"car_precision": [900, 940]}),
+                       rows("vae_only", {"car_precision": [800, 0]})], ignore_index=True)  # fmt: skip
+    empty = (table["arm"] == "vae_only") & (table["seed"] == 1)
+    table.loc[empty, "denominator"] = 0  # a classifier that never says car: 0 of 0
+    row = entry(summarise(table), "vae_only", "car_precision")
+    assert (row["mean"], row["n_seeds"], row["difference_pairs"]) == (pytest.approx(0.8), 1, 1)
+    assert row["difference"] == pytest.approx(-0.1)

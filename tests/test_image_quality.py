@@ -6,6 +6,7 @@ from scipy.stats import spearmanr
 
 from benchmarks import image_score
 from lib import image_quality as iq
+from lib.runs import InputError
 from tests.test_quality import pictures
 
 
@@ -77,6 +78,14 @@ def test_validate_tells_a_score_that_falls_from_one_that_does_not():
     assert set(found) == set(iq.DEGRADATIONS)
     assert all(entry["rank_correlation"] == pytest.approx(-1) for entry in found.values())
     assert all(len(entry["medians"]) == 7 and entry["medians"][0] == 0 for entry in found.values())
+
+    def upside_down(made):  # the intact image is the worst
+        return np.where((made == images).all((1, 2, 3)), -999.0, likeness(made))
+
+    wrong = iq.validate(images, others, upside_down)
+    assert all(entry["rank_correlation"] > -0.9 for entry in wrong.values())  # the unspoilt one counts too
+    with pytest.raises(InputError, match="found 0 images"):
+        iq.validate(images[:0], others, likeness)
     constant = iq.validate(images, others, lambda made: np.zeros(len(made)))
     assert all(entry["rank_correlation"] == 0 for entry in constant.values())
 

@@ -7,7 +7,8 @@ from benchmarks import in_part
 from lib import runs
 
 CARS, NONCARS = np.full(40, 1), np.tile([0, 2, 3, 4, 5], 8)
-SETS = {"summer": np.r_[CARS, NONCARS], "winter_heldout": CARS, "winter_noncars": NONCARS}
+SETS = {"summer": np.r_[CARS, NONCARS], "winter_heldout": CARS, "winter_paper": CARS,
+        "winter_noncars": NONCARS}  # fmt: skip
 
 
 def answer(folder, arm, winter, noncars):

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib.intervals import bootstrap_by_sequence, over_seeds, ratio_over_seeds, share, wilson
+from lib.division import SHARES
+from lib.intervals import (
+    RESAMPLED,
+    bootstrap_at_share,
+    bootstrap_by_sequence,
+    over_seeds,
+    ratio_of_means,
+    ratio_over_seeds,
+    share,
+    student,
+    wilson,
+)  # fmt: skip
 
 CAR, BUS, TRUCK = 1, 0, 5
 
@@ -107,3 +118,31 @@ def test_ratio_and_mean_of_no_spread():
     assert all(math.isnan(x) for x in ratio_over_seeds([0.0], [0.0]))
     mean, sd, *interval = over_seeds([0.3, 0.1 + 0.2])
     assert mean == pytest.approx(0.3) and sd == 0 and all(math.isnan(x) for x in interval)
+
+
+def test_what_seeds_share_is_what_the_parts_are():
+    assert RESAMPLED == pytest.approx(SHARES[2] / SHARES[0])
+
+
+def test_seeds_of_one_data_set_have_wider_intervals_than_independent_numbers():
+    values = [0.1, 0.2, 0.4]
+    _, sd, low, high = over_seeds(values)
+    _, _, near, far = student(values)
+    assert (high - low) / (far - near) == pytest.approx((1 + 3 / 8) ** 0.5)
+    assert ratio_over_seeds(values, [1, 1, 1])[1:] == pytest.approx((low, high))
+    assert ratio_of_means(values, [1, 1, 1])[1:] == pytest.approx((near, far))
+
+
+@pytest.mark.parametrize("recordings", [4, 9])
+def test_at_an_equal_share_few_recordings_hold_what_they_promise(recordings):
+    """Recordings differ; about 95 of 100 intervals hold the share at the true threshold."""
+    random, covered, trials, each = np.random.default_rng(3), 0, 200, 30
+    many = random.normal(0, 1, 200_000) + random.normal(0, 0.5, 200_000)
+    true = (many + 1 > np.quantile(many, 0.8)).mean()
+    names = np.repeat(np.arange(recordings), each)
+    for _ in range(trials):
+        own = random.normal(0, 0.5, (2, recordings))
+        cars, others = (random.normal(m, 1, len(names)) + own[m][names] for m in (1, 0))
+        low, high = bootstrap_at_share(cars, others, 0.2, names, names, draws=300)
+        covered += low <= true <= high
+    assert covered >= 0.89 * trials

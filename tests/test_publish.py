@@ -217,6 +217,17 @@ def shift(folder, metric, points):
     runs.write_table(path, table)
 
 
+def test_on_the_same_machine_counts_and_intervals_must_be_equal_too(published, capsys):
+    path = published / "summary/table2.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    table.loc[0, "low"] /= 2
+    table.loc[1, ["numerator", "denominator"]] *= 2
+    runs.write_table(path, table)
+    assert verify.main(["embedded"]) == 1 and " 2 beyond" in capsys.readouterr().out
+    change(published, torch="0.0")
+    assert verify.main(["embedded"]) == 0  # elsewhere the values are compared
+
+
 def test_an_equal_run_is_verified(published, capsys):
     assert verify.main(["embedded"]) == 0
     text = capsys.readouterr().out
@@ -232,8 +243,9 @@ def test_on_the_same_machine_any_difference_counts(published, capsys):
     )
 
 
-@pytest.mark.parametrize("metric, points, status", [("winter_car_recall", 8, 0), ("winter_car_recall", 12, 1),
-                                                    ("accuracy", 1, 0), ("accuracy", -3, 1)])  # fmt: skip
+@pytest.mark.parametrize("metric, points, status", [
+    ("winter_car_recall", 12, 0), ("winter_car_recall", 15, 1), ("accuracy", 1, 0), ("accuracy", -3, 1),
+])  # fmt: skip
 def test_another_machine_has_a_tolerance(published, capsys, metric, points, status):
     change(published, torch="0.0")
     shift(published, metric, points)

@@ -157,3 +157,19 @@ def test_a_grid_grows_by_publishing(make_run, repository):
     assert f"Table 2: {len(own)} measurements, {len(own)} equal" in told
     assert publish.main([profile]) == 0
     assert runs.read_json(target / "evaluation.json")["runs"] == names
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda table: table.rename(columns={"arm": "name"}), "validation.csv:1: found columns split,"),
+    (lambda table: table.assign(value=table["value"].astype(object).where(table.index != 3, "much")),
+     "validation.csv:5: found value much, expected a share"),
+    (lambda table: table.assign(value=table["value"].where(table.index != 0, 7)), "csv:2: found value 7"),
+    (lambda table: table[~((table["arm"] == "classic") & (table["seed"] == 3))], "found no classic of seed3"),
+])  # fmt: skip
+def test_a_damaged_validation_table_is_told(committed, change, said):
+    file = committed / "figures/some/validation.csv"
+    runs.write_table(file, change(pd.read_csv(file)))
+    for name in NAMES:
+        shutil.rmtree(committed / "runs/some" / name)
+    with pytest.raises(InputError, match=said):
+        collect.validation("some", NAMES, Published("some", tuple(NAMES)))

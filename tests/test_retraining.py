@@ -19,7 +19,8 @@ def material():
         random.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in sizes
     )
     labels = np.array([0, 3, 5])
-    return Material(winter, new, scratch, best, others, labels, white, lambda images: 255 - images, seed=1)
+    return Material(winter, new, scratch, best, others, labels, white, lambda images: 255 - images,
+                    lambda count: np.full((count, 32, 32, 3), 9, np.uint8), seed=1)  # fmt: skip
 
 
 TRAINED = [name for name, arm in ARMS.items() if name != "none" and not arm.of]  # not those in part
@@ -28,7 +29,7 @@ TRAINED = [name for name, arm in ARMS.items() if name != "none" and not arm.of] 
 @pytest.mark.parametrize(("arm", "cars"), [
     ("continued", 0), ("winter", 4), ("oversampled", 10), ("classic", 10), ("reconstructions", 10),
     ("vae_transfer", 10), ("winter_and_vae", 14), ("vae_recoloured", 10), ("vae_scratch", 10),
-    ("vae_selected", 10), ("vae_only", 10), ("oversampled_recoloured", 10),
+    ("vae_selected", 10), ("vae_only", 10), ("oversampled_recoloured", 10), ("vae_decoder", 10),
 ])  # fmt: skip
 def test_every_arm_adds_its_cars(material, arm, cars):
     parts = additions(arm, material)
@@ -44,6 +45,7 @@ def test_arms_take_what_their_names_say(material):
     assert np.array_equal(cars, material.winter[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
     (cars,) = [images for images, _ in additions("reconstructions", material)]
     assert np.array_equal(cars, 255 - material.winter[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
+    assert (additions("vae_decoder", material)[0][0] == 9).all()
     for arm, others in (("vae_recoloured", material.recoloured),
                         ("oversampled_recoloured", material.recoloured_winter)):  # fmt: skip
         assert np.array_equal(additions(arm, material)[1][0], others)
@@ -109,7 +111,7 @@ def values(winter_cars, winter_noncars=0.2, summer_noncars=0.05, summer_cars=0.9
     ({0.25: values(0.8), 1.0: values(0.99, winter_noncars=0.22)}, 1.0),  # two points, by rounding or not
     ({0.25: values(0.8), 1.0: values(0.99, summer_noncars=0.08)}, 0.25),
     ({0.25: values(0.8), 1.0: values(0.99, summer_cars=0.95)}, 0.25),
-    ({0.5: values(0.9, summer_cars=0.95), 1.0: values(0.99, summer_cars=0.9)}, 0.5),  # none: the smallest
+    ({0.5: values(0.9, summer_cars=0.95), 1.0: values(0.99, summer_cars=0.9)}, 0.0),  # none does: nothing
 ])  # fmt: skip
 def test_how_much_of_a_retraining_is_kept(measured, share):
     kept = share_to_keep(measured, values(0.7))

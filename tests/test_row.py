@@ -20,6 +20,8 @@ def figures(repository, make_run):
         table = table.merge(part, how="outer")
     runs.write_table(target / "table2.csv", table)
     runs.write_json(target / "provenance.json", {"path": {"threads": 1}})
+    for seed in (0, 1):
+        runs.write_json(target / f"metrics/seed{seed}/retraining.json", {"n_winter": 64, "n_synthetic": 500})
     book = repository / "notebooks" / "05_retraining.ipynb"
     text = (repository / "notebooks" / "02_classifier_training.ipynb").read_text(encoding="utf-8")
     book.write_text(text.replace("steps: int = 3", "n_synthetic: int = 500"), encoding="utf-8")
@@ -57,6 +59,8 @@ def test_no_measurement_is_not_agreement(figures):
     assert row.compare(rows, rows, [])[1]
     text, good = row.compare(rows.iloc[:0], rows, [])
     assert not good and text == "No measurement of this row was made."
+    text, good = row.compare(rows, rows.assign(n_winter=9), [])
+    assert not good and text == "No measurement of this row is in the committed table."
     text, good = row.compare(rows.iloc[:-1], rows, [])
     assert not good and "1 beyond" in text
 

@@ -8,6 +8,7 @@ from lib import ensemble, weak_classes
 from lib.acceleration import choose_path
 from lib.autoencoding import Objective
 from lib.batches import Schedule
+from lib.intervals import wilson
 from lib.models import build_classifier
 from lib.runs import InputError
 from lib.visdrone import CLASSES
@@ -74,6 +75,19 @@ def test_a_gap_or_gain_of_nothing_but_rounding_is_none():
     before, after = measured(car=5 / 30, bus=5 / 30), measured(car=6 / 30, bus=4 / 30)
     found = weak_classes.judge(before, after, ["car", "bus"], RULE)
     assert abs(found["gain"]) < 1e-12 and not found["accepted"] and not found["losses"]
+
+
+def test_of_few_objects_a_loss_counts_that_their_number_does_not_explain():
+    def measured(car, bus):
+        low, high = zip(*(wilson(round(share * n), n) for share, n in ((car, 50), (bus, 19))), strict=True)
+        return {domain: {"car": {"recall": car, "n": 50, "low": low[0], "high": high[0]},
+                         "bus": {"recall": bus, "n": 19, "low": low[1], "high": high[1]}}
+                for domain in ("source", "target")}  # fmt: skip
+
+    before = measured(0.8, 17 / 19)
+    for right, lost in ((15, 0), (1, 2)):  # two fewer of 19, or nearly all of them, in both domains
+        found = weak_classes.judge(before, measured(0.9, right / 19), ["car"], RULE)
+        assert len(found["losses"]) == lost and found["accepted"] is (lost == 0)
 
 
 def test_the_first_dose_that_hurts_nobody_is_kept():
