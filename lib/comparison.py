@@ -127,12 +127,15 @@ def bar(scores: pd.DataFrame) -> dict[tuple[str, int], str]:
     return {(row.split, int(row.n_winter)): row.arm for row in best.itertuples()}
 
 
-def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.DataFrame:
+def against(
+    table: pd.DataFrame, bars: Mapping[tuple[str, int], str], without: Collection[tuple[str, int, str]] = ()
+) -> pd.DataFrame:
     """Paired differences of every arm from the control and from the best arm without a generator.
 
     table: tidy rows (`measurements.COLUMNS`); bars: of `bar`. Columns: split, protocol, n_winter,
     n_synthetic, winter, metric, arm, against, gain, low, high, p, p_holm (`holm`, over the arms that are
-    compared in one measure and setting), pairs. The control needs no winter crops: its rows of the profile's
+    compared in one measure and setting, with new cars or without, but those of `without`, as in
+    `baseline_scores`), pairs. The control needs no winter crops: its rows of the profile's
     own number serve for every other, but for protocol `paper`, where fewer winter crops are other objects.
     """
     values: dict[tuple, dict[int, dict[int, float]]] = {}  # ..., arm -> n_winter -> seed -> value
@@ -155,8 +158,15 @@ def against(table: pd.DataFrame, bars: Mapping[tuple[str, int], str]) -> pd.Data
                                  "n_synthetic": n_synthetic, "winter": winter, "metric": metric, "arm": arm,
                                  "against": other} | paired_test(gains))  # fmt: skip
     found = pd.DataFrame(rows, columns=PAIRED)
-    family = ["split", "protocol", "n_winter", "n_synthetic", "winter", "metric", "against"]
-    found["p_holm"] = found.groupby(family)["p"].transform(holm)
+    found["p_holm"] = np.nan
+    family = ["split", "protocol", "n_winter", "winter", "metric", "against"]
+    none = [key in without for key in zip(found["split"], found["n_winter"], found["arm"], strict=True)]
+    counting = found.assign(p=found["p"].where(~np.array(none, bool)))
+    for _, part in counting.groupby(family):
+        # arms without new cars stand in the table of each number of new cars: they take the larger adjustment
+        for count in set(part["n_synthetic"]) - {0} or {0}:
+            adjusted = holm(part[part["n_synthetic"].isin([0, count])]["p"])
+            found.loc[adjusted.index, "p_holm"] = np.fmax(found.loc[adjusted.index, "p_holm"], adjusted)
     return found
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lib.intervals import DRAWS, Measure, bootstrap_at_share, share
+from lib.intervals import DRAWS, ROUNDING, Measure, bootstrap_at_share, share
 from lib.runs import InputError
 from lib.visdrone import CAR, CLASSES
 
@@ -81,8 +81,8 @@ def recall_at_share(cars, noncars, called: int, sequences=None, noncar_sequences
 
     cars, noncars: probabilities of the class car, (n,) and (m,), of cars and of other objects. An object
     counts as a car if its probability is higher than that of the (called + 1)-th non-car. The interval is
-    that of both sets drawn anew by recording, the threshold with them; for none or all of the cars it holds
-    Wilson's too.
+    that of both sets drawn anew by recording, the threshold with them; for none or all of the cars, or
+    recordings that all agree, it holds Wilson's too.
     Raises InputError for a number that is not in 0..m, or no non-car.
     """
     cars, noncars = np.asarray(cars, float), np.asarray(noncars, float)
@@ -92,7 +92,7 @@ def recall_at_share(cars, noncars, called: int, sequences=None, noncar_sequences
     found = share(cars > threshold, np.ones(len(cars), bool))
     part = called / len(noncars)
     low, high = bootstrap_at_share(cars, noncars, part, sequences, noncar_sequences, draws, seed)
-    if found.numerator in (0, found.denominator):
+    if found.numerator in (0, found.denominator) or high - low <= ROUNDING:  # which would claim certainty
         low, high = min(low, found.low), max(high, found.high)
     return found._replace(low=low, high=high)
 

@@ -88,11 +88,13 @@ def bootstrap_at_share(above, others, part: float, sequences=None, other_sequenc
     objects are drawn.
     """
     above, others = np.asarray(above, float), np.asarray(others, float)
-    names = None
+    names, units = None, 0
     if sequences is not None and other_sequences is not None:
         names, index = np.unique(np.concatenate([sequences, other_sequences]), return_inverse=True)
+        units = min(len(np.unique(sequences)), len(np.unique(other_sequences)))  # the fewer of both sides
     if names is None or len(names) < 2:
         names = index = np.arange(len(above) + len(others))
+        units = min(len(above), len(others))
     counts = _redrawn(len(names), draws, seed)
     down, up = np.argsort(-others, kind="stable"), np.argsort(above, kind="stable")
     # (draws, m): others drawn, the highest first; (draws, n): own ones drawn, from each one upwards
@@ -105,10 +107,12 @@ def bootstrap_at_share(above, others, part: float, sequences=None, other_sequenc
     first = np.searchsorted(above[up], threshold, side="right")
     hits = np.append(own, np.zeros((len(own), 1), own.dtype), axis=1)[np.arange(len(own)), first]
     shares = hits / own[:, 0]
-    if len(names) >= FEWEST_SEQUENCES:
+    if units >= FEWEST_SEQUENCES:
         low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
-    half = float(stdtrit(len(names) - 1, 0.5 + level / 2) * shares.std(ddof=1))
+    # the draws' standard deviation is that of n units over n, not over n - 1
+    freedom = max(1, units - 1)
+    half = float(stdtrit(freedom, 0.5 + level / 2) * shares.std(ddof=1) * math.sqrt((freedom + 1) / freedom))
     return max(0.0, float(shares.mean()) - half), min(1.0, float(shares.mean()) + half)
 
 

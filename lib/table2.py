@@ -219,6 +219,7 @@ def paired_table(paired: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
             continue
         largest[slot], cell = item["gain"], points(item["gain"])
         if not pd.isna(item["low"]):
-            cell += f" [{points(item['low'])}, {points(item['high'])}]\np {item['p_holm']:.2g}"
+            cell += f" [{points(item['low'])}, {points(item['high'])}]"
+            cell += "" if pd.isna(item["p_holm"]) else f"\np {item['p_holm']:.2g}"
         row |= {SHORT[item["metric"]]: cell, "pairs": max(row["pairs"], item["pairs"])}
     return pd.DataFrame(rows.values(), columns=["split", "arm", "against", "pairs", *names])

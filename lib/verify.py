@@ -84,9 +84,10 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     Columns: KEYS, ours, committed (NaN: not there), points (difference in hundredths), tolerance, beyond
     (bool). On the same machine counts and intervals must be equal too. attrs["compared"] is the number of
     measurements compared, attrs["new"] the metrics that the committed table, of older code, does not know,
-    and the arms that it has not of a run: they are not compared.
+    and the arms that it has not of a run; attrs["left"] the arms of which both have rows, but with other
+    numbers of winter crops or new cars: they are not compared.
     """
-    common = _rows(ours, RUN) & _rows(committed, RUN)
+    all_ours, common = ours, _rows(ours, RUN) & _rows(committed, RUN)
     new = sorted(set(ours["metric"]) - set(committed["metric"]))
     ours = _among(ours[~ours["metric"].isin(new)], RUN, common)
     known = _among(ours, [*RUN, "arm"], _rows(committed, [*RUN, "arm"]))
@@ -103,7 +104,9 @@ def compare_table2(ours: pd.DataFrame, committed: pd.DataFrame, same_machine: bo
     both["beyond"] |= unequal & same_machine
     found = both.loc[unequal, [*KEYS, "ours", "committed", "points", "tolerance", "beyond"]]
     found = found.reset_index(drop=True)
-    found.attrs |= {"compared": len(both), "new": new}
+    compared = _rows(both, ["arm", "split", "seed"])
+    left = _among(committed, ["arm", "split", "seed"], _rows(all_ours, ["arm", "split", "seed"]) - compared)
+    found.attrs |= {"compared": len(both), "new": new, "left": sorted(set(left["arm"]))}
     return found
 
 
@@ -144,12 +147,15 @@ def outcome(differences: pd.DataFrame, title: str = "") -> tuple[list[str], bool
     compared, beyond = differences.attrs["compared"], int(differences["beyond"].sum())
     lines = [f"{title}{compared} measurements, {compared - len(differences)} equal, "
              f"{len(differences) - beyond} within tolerance, {beyond} beyond."]  # fmt: skip
+    left = differences.attrs["left"]
+    if left:
+        lines.append(f"With other numbers than in the committed table, so not compared: {', '.join(left)}.")
     if differences.attrs["new"]:
         new = ", ".join(differences.attrs["new"])
         lines.append(f"Not in the committed table, so not compared: {new}.")
     if len(differences):
         lines.append(differing(differences))
-    return lines, not beyond
+    return lines, not beyond and not left
 
 
 def tell(compare: Callable[[], tuple[str, bool]]) -> int:

@@ -166,6 +166,22 @@ def test_holm_by_hand():
     assert found.drop(7).tolist() == pytest.approx([0.03, 0.06, 0.06]) and np.isnan(found[7])
 
 
+def test_arms_with_and_without_new_cars_are_one_family():
+    """Each p is adjusted for all arms of one table, and an arm of which nothing was kept is none of them."""
+    table = pd.concat([
+        rows("continued", [600, 610, 620]), rows("winter", [700, 720, 700]), rows("classic", [610, 640, 615]),
+        rows("vae_transfer", [800, 790, 830], n_synthetic=100),
+        rows("vae_transfer", [810, 790, 820], n_synthetic=300),
+    ], ignore_index=True)  # fmt: skip
+    found = comparison.against(table, {})
+    first = found[found["n_synthetic"].isin([0, 100])]
+    assert first["p_holm"].tolist() == pytest.approx(comparison.holm(first["p"]).tolist())
+    assert (first["p_holm"] >= first["p"]).all() and first["p_holm"].min() >= 3 * first["p"].min() - 1e-12
+    less = comparison.against(table, {}, {("object", 811, "classic")})
+    assert less.loc[less["arm"] == "classic", "p_holm"].isna().all()
+    assert less["p_holm"].min() == pytest.approx(2 * less["p"].min())
+
+
 def test_a_measurement_of_nothing_is_no_difference():
     table = pd.concat([rows("continued", [600, 700]), rows("winter", [900, 950])], ignore_index=True)
     empty = (table["arm"] == "winter") & (table["seed"] == 1)

@@ -121,3 +121,10 @@ def test_all_of_the_cars_at_an_equal_share_are_no_certainty():
     noncars[:50] = 0.7  # one recording, whose absence or presence decides the threshold
     found = recall_at_share(cars, noncars, 80, names, names)
     assert found.value == 1 and found.low < 0.9 and found.high == 1
+
+
+def test_recordings_that_agree_are_no_certainty_at_an_equal_share():
+    names = np.repeat(list("abcd"), 10)
+    cars, noncars = np.tile([0.9] * 5 + [0.1] * 5, 4), np.tile([0.5] * 5 + [0.05] * 5, 4)
+    found = recall_at_share(cars, noncars, 0, names, names)
+    assert found.value == 0.5 and found.low < 0.4 and found.high > 0.6

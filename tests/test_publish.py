@@ -217,6 +217,16 @@ def shift(folder, metric, points):
     runs.write_table(path, table)
 
 
+def test_arms_with_other_numbers_than_the_committed_ones_are_not_agreement(published, capsys):
+    path = published / "summary/table2.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    table.loc[table["n_synthetic"] > 0, "n_synthetic"] += 7
+    runs.write_table(path, table)
+    assert verify.main(["embedded"]) == 1
+    said = capsys.readouterr().out
+    assert "With other numbers than in the committed table, so not compared: vae_" in said
+
+
 def test_on_the_same_machine_counts_and_intervals_must_be_equal_too(published, capsys):
     path = published / "summary/table2.csv"
     table = pd.read_csv(path, keep_default_na=False)
