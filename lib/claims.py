@@ -19,7 +19,6 @@ from lib.measurements import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.report import frames_text
 from lib.runs import InputError
-from lib.settings import ROOT
 from lib.table2 import (
     arms_of,
     markdown_table,
@@ -163,8 +162,9 @@ def table(figures: Path) -> str:
     return "\n\n".join(tables)
 
 
-def write(readme: Path = ROOT / "README.md", figures: Path = ROOT / "figures") -> None:
+def write(readme: Path | None = None, figures: Path | None = None) -> None:
     """Put the tables between the two marks in the README; InputError if they are not there."""
+    readme, figures = readme or settings.ROOT / "README.md", figures or settings.ROOT / "figures"
     text = readme.read_text(encoding="utf-8")
     if text.count(START) != 1 or text.count(END) != 1:
         raise InputError(readme, "no place for the claims", f"{START} and {END}, once each")

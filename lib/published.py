@@ -88,7 +88,8 @@ class Published:
 
     def metrics(self, name: str, file: str) -> Any:
         """The content of a run's metrics/<file>.json; of a variant without one, of the run it starts from."""
-        return runs.read_json(self._metrics_file(name, file))
+        path = runs.require(self._metrics_file(name, file), f"make publish PROFILE={self.profile}")
+        return runs.read_json(path)
 
     def _metrics_file(self, name: str, file: str) -> Path:
         maker = parse_run(name).maker(made_by(f"metrics/{file}.json", TRAINING[-1]))

@@ -59,6 +59,7 @@ def repository(tmp_path, monkeypatch):
         nbformat.write(small_notebook(name), root / "notebooks" / f"{name}.ipynb")
     monkeypatch.setattr(settings, "ROOT", root)
     monkeypatch.setattr(settings, "NOTEBOOKS", root / "notebooks")
+    (root / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n", encoding="utf-8")
     return root
 
 

@@ -71,9 +71,10 @@ def test_the_loop_alone_is_published_beside_other_runs(finished, repository, cap
     assert publish.main(["embedded"]) == 0
     place = repository / "figures/embedded"
     before = contents(place)
-    runs.write_json(place / "metrics/seed7/weak_classes.json", {"seed": 7})  # of another machine
+    nothing = {"accepted": None, "weak": [], "test": {"before": {}, "after": {}}}
+    runs.write_json(place / "metrics/seed7/weak_classes.json", nothing | {"seed": 7})  # of another machine
     for run in ("seed1", "seed3"):
-        runs.write_json(finished / run / "metrics/weak_classes.json", {"seed": run})
+        runs.write_json(finished / run / "metrics/weak_classes.json", nothing | {"seed": run})
         for name in ("weak_classes.png", "images_ensemble.png", "classes.png"):
             runs.write_text(finished / run / "figures" / name, run)
     runs.write_json(finished / "seed1/metrics/data.json", {"source": "scenes", "winter": "simulated winter"})
@@ -82,7 +83,8 @@ def test_the_loop_alone_is_published_beside_other_runs(finished, repository, cap
     found = contents(place)
     assert found.keys() - before.keys() == new | {"weak_classes.png", "images_ensemble.png"}
     assert {name: found[name] for name in before} == before and found["weak_classes.png"] == b"seed1"
-    assert runs.read_json(place / "metrics/seed7/weak_classes.json") == {"seed": 7}
+    assert runs.read_json(place / "metrics/seed7/weak_classes.json") == nothing | {"seed": 7}
+    assert "kept in 0 of 3 seeds" in (repository / "README.md").read_text(encoding="utf-8")
     assert publish.main(["embedded"]) == 0 and new <= contents(place).keys()  # with the tables they stay
     runs.write_json(finished / "seed1/metrics/data.json", {"source": "visdrone", "winter": "winter pictures"})
     assert publish.main(["embedded", "--loop"]) == 0  # no imagery of real frames, nor an older picture
