@@ -41,11 +41,13 @@ TWINS = {  # with a generator -> the same without one
     "vae_recoloured_part": "oversampled_recoloured_part",
 }
 Cell = dict[int, dict[str, dict[str, float]]]  # seed -> arm -> measure -> value
+# (n_winter, n_synthetic, arm in part) -> seed -> how much of it the validation part let stay, 0: nothing
+Kept = dict[tuple[int, int, str], dict[str, float]]
 
 
-def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], dict]:
+def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], dict, Kept]:
     """(n_winter, n_synthetic) -> the values of each seed and arm; what all runs have in common: `numbers`,
-    and `paths`, the ways of computing that trainings took.
+    and `paths`, the ways of computing that trainings took; and `Kept`.
 
     A variant is given its seed's classifier before and its control. InputError where no run is finished, for
     a run of code that did not write these values, and for runs of other NUMBERS than the first.
@@ -57,10 +59,10 @@ def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], dict]:
     files = {name: path for name, path in files.items() if name.split == "object"}
     if not files:
         raise runs.InputError(folder, "no run by object", f"make reproduce PROFILE={profile}")
-    lines, shared, numbers = [], {}, {}
+    lines, shared, numbers, kept = [], {}, {}, {}
     for name in sorted(files, key=lambda name: (bool(name.numbers()), name.seed, str(name))):
         made = runs.read_json(files[name])
-        needed = ("test", "n_winter", "n_synthetic", "path_line", *NUMBERS)
+        needed = ("test", "n_winter", "n_synthetic", "path_line", "kept", *NUMBERS)
         missing = [key for key in needed if key not in made]
         missing += [m for told in made.get("test", {}).values() for m in TOLD if m not in told]
         if missing:
@@ -78,7 +80,10 @@ def collected(profile: str) -> tuple[dict[tuple[int, int], Cell], dict]:
         lines.append(made["path_line"])
         cell = found.setdefault((made["n_winter"], made["n_synthetic"]), {})
         cell[name.seed] = values | shared[name.seed]
-    return found, {"numbers": numbers, "paths": list(dict.fromkeys(lines))}
+        for arm, one in made["kept"].items():
+            share = one["share"] if one["within_limits"] else 0.0
+            kept.setdefault((made["n_winter"], made["n_synthetic"], arm), {})[str(name.seed)] = share
+    return found, {"numbers": numbers, "paths": list(dict.fromkeys(lines))}, kept
 
 
 def _seeds(cell: Cell, *arms: str) -> list[int]:
@@ -122,16 +127,6 @@ def arm_entry(cell: Cell, arm: str) -> dict:
     return entry
 
 
-def kept_seeds(profile: str, cell: tuple[int, int], arm: str) -> dict | None:
-    """Of an arm in part: how much of it the validation part let stay, by seed (0: nothing)."""
-    shares = {}
-    for path in (settings.ROOT / "runs" / profile).glob("seed*/metrics/retraining.json"):
-        name, made = parse_run(path.parts[-3]), runs.read_json(path)
-        if name.split == "object" and (made["n_winter"], made["n_synthetic"]) == cell and arm in made["kept"]:
-            shares[name.seed] = made["kept"][arm]["share"] if made["kept"][arm]["within_limits"] else 0.0
-    return {str(seed): shares[seed] for seed in sorted(shares)} or None
-
-
 def best(cell: Cell, entries: Mapping[str, dict]) -> dict | None:
     """The best arm with a generator beside the best without, by YOUDEN, and their difference.
 
@@ -150,14 +145,14 @@ def best(cell: Cell, entries: Mapping[str, dict]) -> dict | None:
 
 def summary(profile: str) -> dict:
     """Everything, ready for JSON."""
-    found, common = collected(profile)
+    found, common, kept = collected(profile)
     cells, table = [], recalls(found)
     closed = pd.concat([closed_distance(table, arm) for arm in ARMS if ARMS[arm].samples])
     for (n_winter, n_synthetic), cell in sorted(found.items(), reverse=True):
         arms = [arm for arm in ARMS if _seeds(cell, arm)]
         entries = {arm: arm_entry(cell, arm) for arm in arms}
         for arm in (arm for arm in arms if ARMS[arm].of):
-            entries[arm]["kept"] = kept_seeds(profile, (n_winter, n_synthetic), arm)
+            entries[arm]["kept"] = kept.get((n_winter, n_synthetic, arm))
         here = closed[(closed["n_winter"] == n_winter) & (closed["n_synthetic"] == n_synthetic)]
         told = {row.pop("arm"): row for row in records(here[["arm", "share", "low", "high", "seeds"]])}
         for arm in (arm for arm in arms if ARMS[arm].samples):

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lib import comparison, evaluation, measurements, runs
@@ -73,11 +72,9 @@ def run_rows(profile: str, name: str) -> pd.DataFrame:
 def _same_sets(file: Path, found: Mapping, control: Mapping, more: Sequence[str]) -> None:
     """InputError if two classifiers were asked about other objects; `more`: sets that variants change."""
     for name in (SUMMER["test"], *WINTER["test"], *more):
-        ours, theirs = found[name], control[name]
-        pairs = (ours.labels, theirs.labels), (ours.sequences, theirs.sequences)
-        if not all(np.array_equal(*pair) for pair in pairs):
-            expected = f"the {len(theirs.labels)} that the control answered about"
-            raise runs.InputError(file, f"{len(ours.labels)} other objects in {name}", expected)
+        if not evaluation.same_objects(found[name], control[name]):
+            expected = f"the {len(control[name].labels)} that the control answered about"
+            raise runs.InputError(file, f"{len(found[name].labels)} other objects in {name}", expected)
 
 
 def collect(profile: str, names: list[str], published: Published = NONE) -> pd.DataFrame:

@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.special import bdtr, stdtr
 
 from lib.arms import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL
-from lib.evaluation import CAR, Answers
+from lib.evaluation import CAR, Answers, same_objects
+from lib.gains import counted
 from lib.intervals import RESAMPLED, ROUNDING, over_seeds, ratio_of_means, ratio_over_seeds, standard_error
 from lib.runs import InputError
 
@@ -35,10 +36,7 @@ def mcnemar(first: Answers, second: Answers, car_or_not: bool = False) -> dict[s
     recordings (None where there are none to tell), because p takes objects of one recording for independent,
     which they are not. Raises InputError if the objects are not the same.
     """
-    same = np.array_equal(first.labels, second.labels)
-    if first.sequences is not None and second.sequences is not None:
-        same &= np.array_equal(first.sequences, second.sequences)
-    if not same:
+    if not same_objects(first, second):
         raise InputError("McNemar's test", "answers about other objects", "the same objects, in one order")
     right = [
         (answers.predictions == CAR) == (answers.labels == CAR) if car_or_not
@@ -139,7 +137,7 @@ def against(
     own number serve for every other, but for protocol `paper`, where fewer winter crops are other objects.
     """
     values: dict[tuple, dict[int, dict[int, float]]] = {}  # ..., arm -> n_winter -> seed -> value
-    for row in table[table["denominator"] > 0].to_dict("records"):  # 0 of 0 is no measurement
+    for row in counted(table).to_dict("records"):
         key = (row["split"], row["protocol"], row["winter"], row["metric"], row["arm"], row["n_synthetic"])
         values.setdefault(key, {}).setdefault(row["n_winter"], {})[row["seed"]] = row["value"]
     rows = []

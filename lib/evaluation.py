@@ -59,6 +59,14 @@ def answers(labels, predictions, sequences=None, name: str = "test set") -> Answ
     return Answers(labels.astype(np.int64), predictions.astype(np.int64), sequences, car)
 
 
+def same_objects(first: Answers, second: Answers) -> bool:
+    """Whether two classifiers were asked about the same objects, in one order, as far as can be told."""
+    same = np.array_equal(first.labels, second.labels)
+    if first.sequences is None or second.sequences is None:
+        return same
+    return same and np.array_equal(first.sequences, second.sequences)
+
+
 def summer_measures(summer: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, Measure]:
     """Accuracy, cars' recall and precision, non-cars called car, recall of each class that occurs."""
     labels, said, sequences, _ = summer

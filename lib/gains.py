@@ -23,7 +23,7 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
 def _per_seed(table: pd.DataFrame, arm: str) -> dict[tuple, dict[int, float]]:
     """(protocol, split, winter, metric, seed) -> {n_winter: value} of one arm."""
     found: dict[tuple, dict[int, float]] = {}
-    for row in counted(table[table["arm"] == arm]).to_dict("records"):
+    for row in table[table["arm"] == arm].to_dict("records"):
         key = (row["protocol"], row["split"], row["winter"], row["metric"], row["seed"])
         found.setdefault(key, {})[row["n_winter"]] = row["value"]
     return found
