@@ -56,7 +56,7 @@ def arms_of(summary: pd.DataFrame) -> list[str]:
 
 def table2_settings(summary: pd.DataFrame) -> list[tuple[str, int, int]]:
     """(split, n_winter, n_synthetic) of the Table 2 of each split: where most arms were measured, then by
-    most seeds, then the larger numbers. What other numbers give is a curve (`figures.curves`).
+    most seeds, then the larger numbers. What other numbers give is a curve (`arm_figures.curves`).
     """
     with_samples = summary[~summary["arm"].isin(ARMS_WITHOUT_SAMPLES)]
     chosen = with_samples if len(with_samples) else summary

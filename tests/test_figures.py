@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import figures, gains, intervals, measurements, table2
+from lib import arm_figures, figures, gains, intervals, measurements, table2
 from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES
 
 
@@ -29,7 +29,7 @@ def rows(noncars: str | None = None, n_winter: int = 8, seeds=(0,), arms=tuple(A
 def test_table2_names_the_data_and_each_winter(noncars, said):
     table = rows(noncars)
     summary, frames = gains.summarise(table), "val 456 of 548 frames"
-    figure = figures.table2(summary, table2.PAPER_TABLE2, list(ARMS), "object", frames, table)
+    figure = arm_figures.table2(summary, table2.PAPER_TABLE2, list(ARMS), "object", frames, table)
     assert "split by object: val 456 of 548 frames" in figure.get_suptitle()
     titles = [axis.get_title() for axis in figure.axes]
     assert [title.split(":")[0] for title in titles[1:3]] == ["winter crops"] * 2
@@ -39,7 +39,7 @@ def test_table2_names_the_data_and_each_winter(noncars, said):
 def test_table2_shows_each_seed_and_a_line_for_each_arm():
     table = rows(seeds=(0, 1, 2), arms=("none", "continued", "vae_transfer"))
     arms = ["none", "continued", "vae_transfer"]
-    figure = figures.table2(gains.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
+    figure = arm_figures.table2(gains.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
     points = [line.get_xdata() for line in figure.axes[2].lines if line.get_marker() == "."]
     assert [len(x) for x in points] == [3, 3, 3]
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -53,7 +53,7 @@ def test_curves_show_numbers_in_order_and_the_control_as_a_level():
     (part,) = table2.varied(table, "n_winter", places).values()
     assert table2.varied(table, "n_synthetic", places) == {}
     panels = {"winter_car_recall": "recall"}
-    (axis,) = figures.curves(gains.summarise(part), part, "n_winter", panels, "title").axes
+    (axis,) = arm_figures.curves(gains.summarise(part), part, "n_winter", panels, "title").axes
     lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
     assert set(lines) == {"control", "winter crops", "after"}
     assert lines["after"].get_xdata().tolist() == [4, 8]
@@ -95,7 +95,7 @@ def test_an_arm_far_from_many_others_is_pointed_at():
     table = rows(seeds=(0, 1), arms=arms)
     far = (table["arm"] == "vae_only") & (table["metric"] == "car_recall")
     table.loc[far, ["value", "low", "high", "numerator"]] = [0.1, 0.05, 0.15, 1]
-    figure = figures.table2(gains.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
+    figure = arm_figures.table2(gains.summarise(table), table2.PAPER_TABLE2, arms, "object", "x", table)
     axis = figure.axes[0]
     assert axis.get_xlim()[0] > 10 and "\u25c2 10.0" in [text.get_text() for text in axis.texts]
     low, high = axis.get_xlim()
