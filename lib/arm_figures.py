@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 
 from lib.arms import ARMS
 from lib.evaluation import EQUAL_SHARE, NONCARS
+from lib.figures import line_look
 from lib.measurements import winter_of
 
 GREY = "0.45"
 FAR, FEW_ARMS = "vae_only", 6  # of many arms one may be so far from the others that these would be one point
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
+PARTS = {"-": "-.", "--": ":"}  # line of a whole arm -> of the same arm in part, in the same colour
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
 
 
@@ -116,12 +118,13 @@ def curves(
     """Measures of the held-out protocol against n_winter or n_synthetic, a line an arm, each seed a point.
 
     summary, table: rows where that number varies and all else is equal; the control and the classifier
-    before, which it does not concern, are drawn as level lines. panels: metric -> what it is called.
+    before, which it does not concern, are drawn as level lines, an arm in part in the colour of the whole.
+    panels: metric -> what it is called.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 1.8, 3.2), squeeze=False)
     axes = axes[0]
     arms = [arm for arm in ARMS if arm in set(summary["arm"])]
-    colours = dict(zip([a for a in arms if a not in LEVEL], sns.color_palette("colorblind"), strict=False))
+    wholes = list(dict.fromkeys(ARMS[arm].of or arm for arm in arms if arm not in LEVEL))
     for axis, (metric, label) in zip(axes, panels.items(), strict=True):
         chosen = summary[(summary["metric"] == metric) & (summary["protocol"] == "heldout")]
         single = table[(table["metric"] == metric) & (table["protocol"] == "heldout")]
@@ -132,9 +135,11 @@ def curves(
                     axis.axhline(100 * row.mean, color=GREY, linestyle=LEVEL[arm], label=ARMS[arm].label)
                 continue
             own = single[single["arm"] == arm]
-            name, colour = ARMS[arm].label, colours[arm]
-            axis.plot(rows[number], 100 * rows["mean"], "o-", color=colour, markersize=4, label=name)
-            axis.plot(own[number], 100 * own["value"], ".", color=colour, markersize=3, alpha=0.6)
+            look = line_look(wholes.index(ARMS[arm].of or arm))
+            if ARMS[arm].of:
+                look["linestyle"] = PARTS[look["linestyle"]]
+            axis.plot(rows[number], 100 * rows["mean"], "o", **look, markersize=4, label=ARMS[arm].label)
+            axis.plot(own[number], 100 * own["value"], ".", color=look["color"], markersize=3, alpha=0.6)
         ticks = sorted(set(chosen.loc[~chosen["arm"].isin(list(LEVEL)), number]))
         axis.set_xscale("log")
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=7)

@@ -178,15 +178,19 @@ def stability(report: dict) -> Figure:
     return figure
 
 
+def line_look(number: int) -> dict:
+    """Colour and line style of the curve with this number, from 0: no two of the first thirty look alike."""
+    colour = sns.color_palette("colorblind", COLOURS)[number % COLOURS]
+    return {"color": colour, "linestyle": LINES[number // COLOURS % len(LINES)]}
+
+
 def learning_curves(histories: dict[str, list[dict]], title: str) -> Figure:
     """Loss and accuracy of trainings, by name, against steps; validation where it was measured."""
     named = len(histories) > 1  # then the names stand below the panels
     height = 2.8 + 0.25 * (-(-len(histories) // 3)) * named
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, height))
-    colours = sns.color_palette("colorblind", COLOURS)
     for number, (name, history) in enumerate(histories.items()):
-        table = pd.DataFrame(history)
-        look = {"color": colours[number % COLOURS], "linestyle": LINES[number // COLOURS % len(LINES)]}
+        table, look = pd.DataFrame(history), line_look(number)
         for axis, column in ((left, "loss"), (right, "accuracy")):
             part = table.dropna(subset=[column])
             axis.plot(part["step"], part[column], label=name, **look)

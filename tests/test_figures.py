@@ -60,6 +60,21 @@ def test_curves_show_numbers_in_order_and_the_control_as_a_level():
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["4", "8"]
 
 
+def test_curves_of_every_arm_can_be_told_apart_and_a_part_has_the_colour_of_its_whole():
+    arms = tuple(arm for arm in ARMS if arm != "none")
+    moved = tuple(arm for arm in arms if arm != "continued")
+    table = pd.concat([rows(seeds=(0, 1), arms=arms), rows(n_winter=4, seeds=(0, 1), arms=moved)])
+    panels = {"winter_car_recall": "recall"}
+    (axis,) = arm_figures.curves(gains.summarise(table), table, "n_winter", panels, "title").axes
+    lines = {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {ARMS[arm].label for arm in arms}
+    looks = [(line.get_color(), line._dash_pattern) for line in lines.values()]
+    assert len(set(map(str, looks))) == len(looks)
+    for arm in moved:
+        if whole := ARMS[arm].of:
+            assert lines[ARMS[arm].label].get_color() == lines[ARMS[whole].label].get_color()
+
+
 def test_distances_names_the_winter_of_the_held_out_cars():
     values = np.linspace(1, 30, 40)
     figure = figures.distances(values, values + 2, 4.0, "simulated winter")
