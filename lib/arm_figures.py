@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 
 from lib.arms import ARMS
 from lib.evaluation import EQUAL_SHARE, NONCARS
-from lib.figures import line_look
+from lib.figures import line_look, names_below
 from lib.measurements import winter_of
 
 GREY = "0.45"
 FAR, FEW_ARMS = "vae_only", 6  # of many arms one may be so far from the others that these would be one point
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
+COLUMNS = 3  # of the names below
 PARTS = {"-": "-.", "--": ":"}  # line of a whole arm -> of the same arm in part, in the same colour
 NUMBERS = {"n_winter": "winter crops", "n_synthetic": "new cars"}
 
@@ -121,9 +122,9 @@ def curves(
     before, which it does not concern, are drawn as level lines, an arm in part in the colour of the whole.
     panels: metric -> what it is called.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 1.8, 3.2), squeeze=False)
-    axes = axes[0]
     arms = [arm for arm in ARMS if arm in set(summary["arm"])]
+    size = (3.8 * len(panels), 3.2 + 0.22 * -(-len(arms) // COLUMNS))
+    axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
     wholes = list(dict.fromkeys(ARMS[arm].of or arm for arm in arms if arm not in LEVEL))
     for axis, (metric, label) in zip(axes, panels.items(), strict=True):
         chosen = summary[(summary["metric"] == metric) & (summary["protocol"] == "heldout")]
@@ -145,6 +146,6 @@ def curves(
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=7)
         axis.minorticks_off()
         axis.set(xlabel=NUMBERS[number], ylabel="%", title=label)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.suptitle(title, fontsize=11)
-    return figure
+    names_below(axes[0].figure, axes[0], COLUMNS)
+    axes[0].figure.suptitle(title, fontsize=11)
+    return axes[0].figure
