@@ -21,9 +21,9 @@ from pathlib import Path as FilePath
 
 import torch
 
-# Images of a training under which compiling costs more time than it saves, by device. On a GPU a guess:
-# compiling took 26 s on an H200, two million images of a plain training; its gain was not measured.
-WORTH_COMPILING = {"cpu": 400_000, "cuda": 20_000_000, "mps": 400_000}
+# Images of a training under which compiling costs more time than it saves, by device. On an H200 compiling
+# took 26 s and saves the classifier 7 microseconds an image (figures/benchmarks/bench_gpu.json).
+WORTH_COMPILING = {"cpu": 400_000, "cuda": 4_000_000, "mps": 400_000}
 TakeStep = Callable[[Hashable, Sequence[torch.Tensor]], dict[str, torch.Tensor]]
 EAGER_STEPS = 3  # of a training, before its step is recorded as a CUDA graph: buffers are allocated in them
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)

@@ -201,6 +201,38 @@ def _drawn(found: dict, run: str = REAL_RUN) -> list[str] | None:
     return [claim, _panorama_command(option, run), minutes, "–", ours]
 
 
+def _gpu(found: dict) -> list[str] | None:
+    """Training steps on a GPU, plain and compiled, and what the paper's data would take."""
+    rows = {row["key"]: row for row in found["rows"] if "missing" not in row}
+    if not {"classifier_step_gpu", "vae_step_gpu", "paper_gpu"} <= set(rows):
+        return None
+    told = []
+    for key in ("classifier_step_gpu", "vae_step_gpu"):
+        peers = rows[key]["peers"]
+        ways = [peers.get("ours, compiled too", {}), rows[key]["ours"], peers["eager PyTorch"]]
+        rates = (f"{way['images_per_second']['median']:,.0f}" for way in ways if "images_per_second" in way)
+        told.append(" / ".join(rates))
+    batch = rows["classifier_step_gpu"]["work"].split(":")[0]
+    claim = (f"{found['machine']['gpu']}, {batch}, images a second, compiled / not compiled / eager float32 "
+             "PyTorch: classifier; autoencoder; a pass over the paper's 290,207 crops; all trainings of "
+             "profile `paper`, extrapolated")  # fmt: skip
+    ours = (f"{'; '.join(told)}; {rows['paper_gpu']['pass']['median']:.1f} s; "
+            f"{rows['paper_gpu']['extrapolated']['total']:.0f} s")  # fmt: skip
+    command = f"`{PYTHON} -m benchmarks.bench --rows 6 --output figures/benchmarks/bench_gpu.json`"
+    return [claim, command, f"{found['seconds'] / 60:.0f} min on that GPU", "–", ours]
+
+
+def _gpu_sharing(found: dict) -> list[str]:
+    """What several trainings get that share a GPU."""
+    one, every = found["classifier"], found["all"]
+    claim = (f"{found['machine']['gpu']} shared: images a second of each of {one['trainings']} classifier "
+             "trainings side by side, whole notebooks; notebooks 02 to 05 of the whole grid")  # fmt: skip
+    ours = (f"{one['images_per_second_each']['median']:,.0f}; {every['notebooks']} notebooks in "
+            f"{every['seconds'] / 60:.1f} min, {every['at_once']:.0f} at a time")  # fmt: skip
+    command = f"`{PYTHON} -m benchmarks.gpu_sharing {found['profile']}`"
+    return [claim, command, "seconds, after the grid", "–", ours]
+
+
 MEASURED = (
     ("scene_realism", _scene_realism),
     ("vae_heads", _vae_heads),
@@ -215,6 +247,8 @@ MEASURED = (
     ("panorama", _growth),
     ("panorama", _drawn),
     ("panorama_drawn", partial(_drawn, run="embedded/seed0")),
+    ("bench_gpu", _gpu),
+    (f"gpu_sharing_{GRID}", _gpu_sharing),
 )  # figures/benchmarks/<benchmark>.json, and a row from it; None where a part was not measured
 
 

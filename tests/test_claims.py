@@ -223,3 +223,21 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     assert ours == "kept in 1 of 2 seeds; car +10.0 (100); bus in summer -20.0 (6)" and paper == "none"
     runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
     assert claims.loop_rows(tmp_path)[0][-1] == "kept in 0 of 2 seeds"
+
+
+def test_a_gpu_is_told_with_its_ways_and_left_out_where_a_row_is_missing(tmp_path):
+    def step(key, *rates):
+        ours, eager, compiled = ({"images_per_second": {"median": rate}} for rate in rates)
+        peers = {"eager PyTorch": eager, "ours, compiled too": compiled}
+        return {"key": key, "work": "batch 2048: forward", "ours": ours, "peers": peers}
+
+    rows = [step("classifier_step_gpu", 2e4, 1e4, 3e4), step("vae_step_gpu", 2e3, 1e3, 3e3),
+            {"key": "paper_gpu", "pass": {"median": 3.21}, "extrapolated": {"total": 198.4}}]  # fmt: skip
+    found = {"machine": {"gpu": "a card"}, "rows": rows, "seconds": 120.0}
+    runs.write_json(tmp_path / "benchmarks/bench_gpu.json", found)
+    (row,) = benchmark_claims.measured_rows(tmp_path)
+    assert row[0].startswith("a card, batch 2048,") and row[2] == "2 min on that GPU"
+    assert row[-1] == "30,000 / 20,000 / 10,000; 3,000 / 2,000 / 1,000; 3.2 s; 198 s"
+    rows[1] = {"key": "vae_step_gpu", "missing": "stopped"}
+    runs.write_json(tmp_path / "benchmarks/bench_gpu.json", found | {"rows": rows})
+    assert benchmark_claims.measured_rows(tmp_path) == []
