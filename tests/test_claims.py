@@ -151,19 +151,31 @@ def test_table_2_has_the_arms_side_by_side(figures):
         assert words in title
 
 
+def test_of_many_arms_some_are_shown_and_the_place_of_all_is_told(figures):
+    more = ("winter", "oversampled", "classic")
+    rows = runs.read_json(figures / "embedded/table2_summary.json")
+    rows += [row | {"arm": arm, "n_synthetic": 0} for row in rows for arm in more if row["arm"] == "none"]
+    runs.write_json(figures / "embedded/table2_summary.json", rows)
+    _, title, table, others = claims.table(figures).split("\n\n")
+    assert rows_of(table)["measure"][1:] == [
+        "before", "control", "winter crops, repeated", "after", "with counterexamples"
+    ]  # fmt: skip
+    assert others.startswith("All 7 arms: ") and "figures/embedded/table2.md" in others
+
+
 def test_each_profile_and_split_has_its_table(figures):
-    folder = figures / "visdrone-val"
+    folder = figures / claims.GRID
     write_profile(folder, ("object", "sequence"))
     runs.write_json(folder / "evaluation.json", {"frames_text": "all the frames"})
     runs.write_json(folder / "provenance.json", {"data": DATA, "machine": {"cores": 2, "gpu": "H100"}})
     titles = [line for line in claims.table(figures).splitlines() if line.startswith("**")]
     assert [title.split(":")[0] for title in titles] == [
         "**Profile `embedded`, split by object",
-        "**Profile `visdrone-val`, split by object", "**Profile `visdrone-val`, split by sequence",
+        f"**Profile `{claims.GRID}`, split by object", f"**Profile `{claims.GRID}`, split by sequence",
     ]  # fmt: skip
     for title in titles[1:]:  # the words that notebook 06 kept, and the machine that took the time
         assert ": all the frames;" in title and "10 min on H100" in title
-        assert "`make reproduce PROFILE=visdrone-val`" in title
+        assert f"`make reproduce PROFILE={claims.GRID}`" in title
 
 
 def test_the_time_is_that_of_the_clock_where_it_is_known(figures):
@@ -220,9 +232,36 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     ((claim, command, _, paper, ours),) = claims.loop_rows(tmp_path)
     assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
     # nothing kept is no change of the others; how much a loss says, the number of objects tells
-    assert ours == "kept in 1 of 2 seeds; car +10.0 (100); bus in summer -20.0 (6)" and paper == "none"
+    gained = "kept in 1 of 2 seeds, a weak class 5 points better in 1 of them"
+    assert ours == f"{gained}; car +10.0 (100); bus in summer -20.0 (6)" and paper == "none"
     runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
-    assert claims.loop_rows(tmp_path)[0][-1] == "kept in 0 of 2 seeds"
+    assert claims.loop_rows(tmp_path)[0][-1] == (
+        "kept in 0 of 2 seeds, a weak class 5 points better in 0 of them"
+    )
+
+
+def test_a_weak_class_gains_only_if_enough_objects_tell_and_by_enough():
+    def report(gain, n, weak):
+        before = {"car": {"recall": 0.5, "n": n}, "bus": {"recall": 0.5, "n": 100}}
+        after = {"car": {"recall": 0.5 + gain}, "bus": {"recall": 0.9}}
+        test = {"before": {"target": before}, "after": {"target": after}}
+        return {"weak": weak, "test": test, "rule": {"fewest": 20}}
+
+    assert claims._gained(report(0.05, 20, ["car"]))
+    assert not claims._gained(report(0.05, 19, ["car"])) and not claims._gained(report(0.049, 20, ["car"]))
+    assert not claims._gained(report(0.05, 20, []))
+
+
+def test_the_loop_on_a_gpu_has_the_time_of_its_clock(tmp_path):
+    slow = "60 min a seed without bfloat16"
+    assert claims._loop_time(tmp_path, 5) == slow
+    runs.write_json(tmp_path / "provenance.json", {"machine": {"gpu": "a card"}})
+    runs.write_json(tmp_path / "timing.json", {"by_stage": {}})
+    assert claims._loop_time(tmp_path, 5) == slow
+    runs.write_json(tmp_path / "timing.json", {"by_stage": {"08_weak_classes": 150.0}})
+    assert claims._loop_time(tmp_path, 5) == "30 s a seed on a card"
+    runs.write_json(tmp_path / "provenance.json", {"machine": {"gpu": None}})
+    assert claims._loop_time(tmp_path, 5) == slow
 
 
 def test_a_gpu_is_told_with_its_ways_and_left_out_where_a_row_is_missing(tmp_path):
