@@ -5,7 +5,8 @@ values that it wrote on the test part (metrics/retraining.json), their means wit
 differences paired by seed: against the control, against the classifier before, and of each arm with a
 generator against the same arm without one (TWINS). It needs no answers, so it counts runs whose files were
 left on another machine; Table 2 has what only answers tell (recall at an equal share, intervals within a
-seed). Numbers and a figure go to figures/benchmarks/arms_over_seeds_PROFILE.json and .png.
+seed). Where notebook 06 has run, its validation measures choose the best arms. Numbers and a figure go to
+figures/benchmarks/arms_over_seeds_PROFILE.json and .png.
 """
 
 from __future__ import annotations
@@ -127,26 +128,45 @@ def arm_entry(cell: Cell, arm: str) -> dict:
     return entry
 
 
-def best(cell: Cell, entries: Mapping[str, dict]) -> dict | None:
+def validated(profile: str) -> dict[tuple[int, int, str], float]:
+    """(n_winter, seed, arm) -> YOUDEN on the validation part, split by object, as notebook 06 wrote it.
+
+    Empty where it has not been run. Of several numbers of samples it has Table 2's alone.
+    """
+    file = settings.ROOT / "runs" / profile / "summary" / "validation.csv"
+    if not file.exists():
+        return {}
+    table = pd.read_csv(file)
+    table = table[(table["split"] == "object") & table["metric"].isin([RECALL, NONCARS])]
+    values = table.pivot_table(index=["n_winter", "seed", "arm"], columns="metric", values="value").dropna()
+    return (values[RECALL] - values[NONCARS]).to_dict()
+
+
+def best(cell: Cell, entries: Mapping[str, dict], valid: Mapping[tuple[int, str], float]) -> dict | None:
     """The best arm with a generator beside the best without, by YOUDEN, and their difference.
 
-    Ranked over the seeds that all of them have; None of fewer than two. Both are chosen on the test part,
-    which flatters both; Table 2's bar is chosen on the validation part.
+    Ranked over the seeds that all of them have, None of fewer than two: by `valid` ((seed, arm) -> YOUDEN on
+    the validation part) where it has them all, else on the test part, which flatters both. An arm of which
+    nothing was kept is none.
     """
     arms = [arm for arm in entries if arm not in (BEFORE, CONTROL)]
+    arms = [arm for arm in arms if not entries[arm].get("kept") or any(entries[arm]["kept"].values())]
     sides = [[arm for arm in arms if ARMS[arm].samples is samples] for samples in (True, False)]
     seeds = _seeds(cell, *arms)
     if not all(sides) or len(seeds) < 2:
         return None
-    scores = {arm: float(_values(cell, arm, YOUDEN, seeds).mean()) for arm in arms}
+    validation = all((seed, arm) in valid for seed in seeds for arm in arms)
+    scores = {arm: float(np.mean([valid[seed, arm] for seed in seeds]) if validation
+                         else _values(cell, arm, YOUDEN, seeds).mean()) for arm in arms}  # fmt: skip
     ours, bar = (max(arms, key=scores.__getitem__) for arms in sides)
-    return {"with": ours, "without": bar, "difference": compared(cell, ours, bar)}
+    return {"with": ours, "without": bar, "chosen_on": "validation" if validation else "test",
+            "difference": compared(cell, ours, bar)}  # fmt: skip
 
 
 def summary(profile: str) -> dict:
     """Everything, ready for JSON."""
     found, common, kept = collected(profile)
-    cells, table = [], recalls(found)
+    cells, table, valid = [], recalls(found), validated(profile)
     closed = pd.concat([closed_distance(table, arm) for arm in ARMS if ARMS[arm].samples])
     for (n_winter, n_synthetic), cell in sorted(found.items(), reverse=True):
         arms = [arm for arm in ARMS if _seeds(cell, arm)]
@@ -157,7 +177,8 @@ def summary(profile: str) -> dict:
         told = {row.pop("arm"): row for row in records(here[["arm", "share", "low", "high", "seeds"]])}
         for arm in (arm for arm in arms if ARMS[arm].samples):
             entries[arm]["closed"] = told.get(arm)  # none without the winter crops alone
-        own = {"n_winter": n_winter, "n_synthetic": n_synthetic, "best": best(cell, entries)}
+        here = {(seed, arm): value for (number, seed, arm), value in valid.items() if number == n_winter}
+        own = {"n_winter": n_winter, "n_synthetic": n_synthetic, "best": best(cell, entries, here)}
         cells.append(own | {"arms": entries})
     about = {"profile": profile, "split": "object", "part": "test, held out"} | common
     return about | {"twins": TWINS, "cells": cells, "autoencoders": starts(profile)}

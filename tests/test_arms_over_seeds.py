@@ -1,6 +1,7 @@
 """The benchmark of arms over all seeds: what it reads of each run, and what it compares."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import arms_over_seeds
@@ -171,6 +172,34 @@ def test_an_arm_in_part_says_where_nothing_of_it_stayed(grid):
     found = arms_over_seeds.summary("embedded")
     assert found["cells"][0]["arms"]["vae_transfer_part"]["kept"] == {"0": 0.5, "1": 0.0, "2": 0.0}
     assert "kept" not in found["cells"][0]["arms"]["vae_transfer"]
+
+
+def test_the_validation_part_chooses_the_best_arms_where_it_was_measured(grid):
+    good = {"winter": (0.9, 0.1), "vae_transfer": (0.8, 0.1)}  # bad ones on the test part
+    rows = [
+        {"split": split, "n_winter": 811, "seed": seed, "arm": arm, "metric": metric, "value": value}
+        for split in ("object", "sequence") for seed in SEEDS for arm in ARMS if arm != "none"
+        for metric, value in zip((RECALL, NONCARS), good.get(arm, (0.5, 0.4)), strict=True)
+    ]  # fmt: skip
+    file = grid / "summary/validation.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(file, index=False)
+    best = arms_over_seeds.summary("embedded")["cells"][0]["best"]
+    assert (best["with"], best["without"], best["chosen_on"]) == ("vae_transfer", "winter", "validation")
+    few = [row for row in rows if (row["seed"], row["arm"]) != (2, "winter")]
+    pd.DataFrame(few).to_csv(file, index=False)
+    best = arms_over_seeds.summary("embedded")["cells"][0]["best"]
+    assert (best["with"], best["chosen_on"]) == ("vae_recoloured", "test")
+
+
+def test_an_arm_of_which_nothing_was_kept_is_not_the_best(grid):
+    for seed in SEEDS:
+        file = grid / f"seed{seed}/metrics/retraining.json"
+        found = runs.read_json(file)
+        found["test"]["vae_transfer_part"] = told(1.0, 0.0)
+        found["kept"]["vae_transfer_part"] = {"share": 0.25, "within_limits": False}
+        runs.write_json(file, found)
+    assert arms_over_seeds.summary("embedded")["cells"][0]["best"]["with"] == "vae_recoloured"
 
 
 def test_arms_of_other_seeds_are_not_ranked_on_them(grid):
