@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -91,7 +93,9 @@ def within(moved: float, limit: float) -> bool:
     return bool(moved * np.sign(limit) <= abs(limit) + ROUNDING)
 
 
-def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
+def verdict(
+    summary: pd.DataFrame, against: str = CONTROL, without: Collection[tuple[str, int, str]] = ()
+) -> list[dict]:
     """Does an arm count as better? One entry for each arm and setting but the baselines, ready for JSON.
 
     `better` needs a higher mean winter_car_recall than `against` ("continued": the gain that
@@ -99,12 +103,16 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
     differences; `clear`: the interval over seeds excludes 0 (None for fewer than two seeds).
     Entries without a partner in `against` have better = None. `winter` and `winter_noncars` say
     where the crops are from; of non-cars from two places (it may depend on the seed) the one that
-    moved further counts. Raises InputError for winter cars from two places.
+    moved further counts. `without`: (split, n_winter, arm) that are no arm, as nothing was kept of them
+    (`collect.kept_nothing`). Raises InputError for winter cars from two places.
     """
     name = {CONTROL: "difference", BEFORE: "change"}[against]
     setting = [column for column in GROUP if column not in ("metric", "winter")]
     entries = []
     for key, group in summary[~summary["arm"].isin([CONTROL, BEFORE])].groupby(setting, sort=True):
+        here = dict(zip(setting, key, strict=True))
+        if (here["split"], here["n_winter"], here["arm"]) in without:
+            continue
         row: dict[str, list[dict]] = {}
         for item in records(group):
             row.setdefault(item["metric"], []).append(item)
@@ -120,7 +128,7 @@ def verdict(summary: pd.DataFrame, against: str = CONTROL) -> list[dict]:
             guards[metric] = {"moved": moved, "limit": limit, "kept": kept}
         low, moved = gain.get(f"{name}_low"), gain.get(name)
         known = moved is not None and all(guard["kept"] is not None for guard in guards.values())
-        entries.append(dict(zip(setting, key, strict=True)) | {
+        entries.append(here | {
             "winter": winter_of(group, "winter_car_recall"), "winter_noncars": winter_of(group, NONCARS),
             "against": against, "pairs": gain.get(f"{name}_pairs", 0), "gain": moved,
             "gain_low": low, "gain_high": gain.get(f"{name}_high"), "clear": None if low is None else low > 0,

@@ -133,6 +133,14 @@ def test_verdict_against_the_classifier_before(tmp_path):
     write_json(tmp_path / "verdict.json", [found])  # NaN would be an error
 
 
+def test_an_arm_of_which_nothing_was_kept_gets_no_verdict():
+    summary = summarise(three_arms())
+    (found,) = verdict(summary)
+    place = (found["split"], found["n_winter"], found["arm"])
+    assert verdict(summary, without=[place]) == []
+    assert len(verdict(summary, without=[("sequence", *place[1:])])) == 1
+
+
 def test_verdict_of_winter_cars_from_two_places_is_refused():
     table = three_arms()
     summary = summarise(pd.concat([table, table.assign(winter="winter crops")], ignore_index=True))

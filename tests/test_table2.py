@@ -41,6 +41,7 @@ def test_verdicts_in_points_whatever_the_order_of_the_guards():
         *SETTING, "winter cars", "of the way to 100 %", "winter non-cars", "summer non-cars", "summer cars",
         "better",
     ]  # fmt: skip
+    assert found.iloc[0].tolist()[:4] == ["object", "after", "heldout", "control"]
     assert found.iloc[0].tolist()[4:] == ["+22.5", "71 %", "+6.0", "–", "-1.6", "no"]
     assert found["better"].tolist() == ["no", "–", "yes"]
     assert found.iloc[1].tolist()[4:6] == ["–", "–"]
@@ -56,9 +57,9 @@ def test_comparisons_stand_in_one_row_with_interval_and_p():
         "split", "arm", "against", "pairs", "winter cars", "at equal share", "winter non-cars",
     ]  # fmt: skip
     assert found.values.tolist() == [
-        ["object", "vae_transfer", "continued", 3,
+        ["object", "after", "control", 3,
          "+5.9 [-4.1, +15.9]\np 0.062", "+2.1 [-7.9, +12.1]\np 1", "–"],
-        ["object", "vae_transfer", "winter", 1, "+10.0", "–", "–"],
+        ["object", "after", "winter crops", 1, "+10.0", "–", "–"],
     ]  # fmt: skip
 
 
