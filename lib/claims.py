@@ -93,7 +93,7 @@ def _loop_time(folder: Path, seeds: int) -> str:
 
 def _gained(report: dict) -> bool:
     """Whether a weak class of enough objects to tell gains GAINED in winter, on the test part."""
-    before, after = (report["test"][when]["target"] for when in ("before", "after"))
+    before, after = (report["test"][when].get("target", {}) for when in ("before", "after"))
     return any(
         after[name]["recall"] - before[name]["recall"] > GAINED - ROUNDING
         for name in report["weak"]
