@@ -33,6 +33,7 @@ RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_
 YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
 # By notebook 05, held out: protocol `paper` asks about other objects where there are fewer winter crops.
 TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy")
+PANELS = 3  # of the figure, side by side
 NUMBERS = ("steps", "batch_size", "n_recoloured")  # must be the same in all runs
 MEASURES = (*TOLD, YOUDEN)
 TWINS = {  # with a generator -> the same without one
@@ -172,7 +173,9 @@ def summary(profile: str) -> dict:
         arms = [arm for arm in ARMS if _seeds(cell, arm)]
         entries = {arm: arm_entry(cell, arm) for arm in arms}
         for arm in (arm for arm in arms if ARMS[arm].of):
-            entries[arm]["kept"] = kept.get((n_winter, n_synthetic, arm))
+            shares = entries[arm]["kept"] = kept.get((n_winter, n_synthetic, arm))
+            if shares and not any(shares.values()):
+                entries[arm]["against"] = {}  # it is the classifier before
         here = closed[(closed["n_winter"] == n_winter) & (closed["n_synthetic"] == n_synthetic)]
         told = {row.pop("arm"): row for row in records(here[["arm", "share", "low", "high", "seeds"]])}
         for arm in (arm for arm in arms if ARMS[arm].samples):
@@ -219,15 +222,18 @@ def trade_figure(found: dict) -> Figure:
     cells = with_most_samples(found["cells"], "oversampled")
     if not cells:
         raise runs.InputError(found["profile"], "no arm 'oversampled'", "one to compare the new cars with")
-    size = (3.2 + 3 * len(cells), 4.9)
-    figure, axes = plt.subplots(1, len(cells), figsize=size, sharex=True, sharey=True, squeeze=False)
+    lines, columns = -(-len(cells) // PANELS), min(len(cells), PANELS)
+    size = (3.2 + 3 * columns, 1.5 + 3.4 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     shapes, colours = "osD^Xv", sns.color_palette("colorblind")
-    for axis, cell in zip(axes[0], cells, strict=True):
+    for axis in axes.flat[len(cells) :]:
+        axis.remove()
+    for axis, cell in zip(axes.flat, cells, strict=False):
         drawn = [(arm, twin, number) for number, (arm, twin) in enumerate(TWINS.items())]
         marks = [(name, number, name == arm) for arm, twin, number in drawn for name in (arm, twin)]
         marks += [(name, 4 + k, False) for k, name in enumerate(("winter", "classic"))]
         for name, number, filled in marks:
-            if name not in cell["arms"]:
+            if CONTROL not in cell["arms"].get(name, {}).get("against", {}):
                 continue
             (x, y), (across, up) = _place(cell["arms"][name])
             axis.errorbar(x, y, yerr=up, xerr=across, fmt=shapes[number], color=colours[number],
@@ -236,9 +242,11 @@ def trade_figure(found: dict) -> Figure:
         seeds = len(cell["arms"]["oversampled"]["seeds"])
         axis.axhline(0, color="grey", linewidth=0.8)
         axis.axvline(0, color="grey", linewidth=0.8)
-        axis.set(title=f"{cell['n_winter']} winter crops, {seeds} seeds",
-                 xlabel="winter non-cars called car,\npoints against the control")  # fmt: skip
-    axes[0, 0].set_ylabel("winter cars known,\npoints against the control")
+        axis.set(title=f"{cell['n_winter']} winter crops, {seeds} seeds")
+    for axis in axes[-1]:
+        axis.set_xlabel("winter non-cars called car,\npoints against the control")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("winter cars known,\npoints against the control")
     figures.names_below(figure, axes[0, 0])
     title = f"What winter pictures buy and cost ({found['profile']}, test part, held out; 95 % over seeds)"
     kinds = "filled: new cars of the autoencoder; hollow: the winter crops themselves"
