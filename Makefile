@@ -39,15 +39,15 @@ help: ## this list
 WORKFLOW = --cores "$(JOBS)" --quiet host progress rules --nolock --rerun-incomplete --rerun-triggers mtime \
            $(ARGS) --config profile="$(PROFILE)" seeds="$(SEEDS)" splits="$(SPLITS)"
 
-# Notebooks that run side by side share a GPU where there is one.
+# Notebooks that run side by side share a GPU where there is one. `exec` below: who stops make stops them.
 SHARED = $(if $(filter 1,$(JOBS)),,$(VENV) -m lib.gpu_sharing)
 
 reproduce: .venv/.installed ## the main job: data, training, generation, retraining, tables and figures of PROFILE
-	@$(OWN) $(SHARED) $(VENV) -m snakemake $(WORKFLOW)
+	@exec $(OWN) $(SHARED) $(VENV) -m snakemake $(WORKFLOW)
 	@$(OWN) $(VENV) -m lib.report "$(PROFILE)"
 
 improve: .venv/.installed ## the automatic loop: weak classes of PROFILE found, new images made, kept if better (notebook 08)
-	@$(OWN) $(SHARED) $(VENV) -m snakemake improve $(WORKFLOW)
+	@exec $(OWN) $(SHARED) $(VENV) -m snakemake improve $(WORKFLOW)
 
 panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (folders or pictures), VEHICLE_PX, PLACE
 	@test -n "$(FIRST)" && test -n "$(SECOND)" || { \

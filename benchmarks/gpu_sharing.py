@@ -13,6 +13,7 @@ import sys
 
 from benchmarks.bench_report import spread
 from lib import runs, settings
+from lib.provenance import covered
 from lib.runs import InputError
 
 FOLDER = settings.ROOT / "figures" / "benchmarks"
@@ -28,7 +29,7 @@ def clocks(profile: str) -> dict[str, dict[str, dict]]:
     for name in ON_GPU:
         for path in sorted(folder.glob(f"seed*/timing/{name}.json")):
             timing = runs.read_json(path)
-            if timing.get("machine", {}).get("gpu"):
+            if timing.get("clock") and timing.get("machine", {}).get("gpu"):  # by hand: no clock
                 found.setdefault(name, {})[path.parts[-3]] = timing
     if CLASSIFIER not in found:
         raise InputError(folder, "no classifier that was trained on a GPU", "runs that were, side by side")
@@ -38,14 +39,14 @@ def clocks(profile: str) -> dict[str, dict[str, dict]]:
     return found
 
 
-def span(timings: list[dict]) -> float:
-    """Seconds from the first begin to the last end."""
-    return max(one["clock"][1] for one in timings) - min(one["clock"][0] for one in timings)
+def busy(timings: list[dict]) -> float:
+    """Seconds in which at least one was at work."""
+    return covered([one["clock"] for one in timings])
 
 
 def at_once(timings: list[dict]) -> float:
-    """How many were at work at a time, on the average."""
-    return sum(one["clock"][1] - one["clock"][0] for one in timings) / span(timings)
+    """How many were at work at a time, on the average of these seconds."""
+    return sum(one["clock"][1] - one["clock"][0] for one in timings) / busy(timings)
 
 
 def measured(profile: str) -> dict:
@@ -53,7 +54,8 @@ def measured(profile: str) -> dict:
     found = clocks(profile)
     trained, images = found[CLASSIFIER], {}
     for name in trained:
-        made = runs.read_json(settings.ROOT / "runs" / profile / name / "metrics" / "classifier.json")
+        file = settings.ROOT / "runs" / profile / name / "metrics" / "classifier.json"
+        made = runs.read_json(runs.require(file, f"make reproduce PROFILE={profile}"))
         images[name] = made["steps"] * made["batch_size"]
     seconds = {name: timing["clock"][1] - timing["clock"][0] for name, timing in trained.items()}
     everything = [timing for told in found.values() for timing in told.values()]
@@ -64,11 +66,11 @@ def measured(profile: str) -> dict:
             "images": spread(list(images.values())),
             "seconds": spread(list(seconds.values())),
             "images_per_second_each": spread([images[name] / seconds[name] for name in trained]),
-            "images_per_second": sum(images.values()) / span(list(trained.values())),
+            "images_per_second": sum(images.values()) / busy(list(trained.values())),
         },
         "notebooks": {name: spread([t["clock"][1] - t["clock"][0] for t in told.values()])
                       for name, told in found.items()},
-        "all": {"notebooks": len(everything), "at_once": at_once(everything), "seconds": span(everything)},
+        "all": {"notebooks": len(everything), "at_once": at_once(everything), "seconds": busy(everything)},
     }  # fmt: skip
 
 

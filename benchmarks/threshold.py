@@ -3,8 +3,8 @@
 An arm that calls more winter non-cars car might only have moved its threshold. Here each says "car" from a
 probability on at which, on the validation part, it calls no more winter non-cars car than the control does;
 what that leaves on the test part, held out, is compared with the control, paired by seed. Every run of
-PROFILE (runs/<profile>/) split by object, without variants, whose answers are here. Numbers go to
-figures/benchmarks/threshold_PROFILE.json.
+PROFILE (runs/<profile>/) split by object, without variants, whose answers are here; arms of which something
+was kept. Numbers go to figures/benchmarks/threshold_PROFILE.json.
 """
 
 from __future__ import annotations
@@ -51,23 +51,32 @@ def compared(profile: str) -> dict:
     settings.known_profile(profile)
     folder = settings.ROOT / "runs" / profile
     found: dict[str, dict[int, dict]] = {}
+    command = f"make reproduce PROFILE={profile}"
     for file in sorted(folder.glob(f"seed*/answers/{CONTROL}.npz")):
         run = parse_run(file.parts[-3])
         if run.split != "object" or run.numbers():
             continue
         control = read_answers(file)
+        if not set(WINTER["valid"]) <= control.keys():  # a short winter flight may have none
+            continue
+        metrics = runs.require(folder / str(run) / "metrics" / "retraining.json", command)
+        kept = runs.read_json(metrics).get("kept", {})
         usual = {part: measured(control, None, part) for part in ("valid", "test")}
         for arm in (name for name in ARMS if name not in (BEFORE, CONTROL)):
             if (path := file.with_name(f"{arm}.npz")).exists():
-                found.setdefault(arm, {})[run.seed] = _one(path, usual)
+                found.setdefault(arm, {})[run.seed] = _one(path, usual) | {"kept": kept.get(arm)}
     if not found:
-        raise runs.InputError(folder, "no answers of retrained arms", f"make reproduce PROFILE={profile}")
+        raise runs.InputError(folder, "no answers of retrained arms about both parts", command)
     arms = {}
     for arm in (name for name in ARMS if name in found):
         seeds = sorted(found[arm])
+        shares = [found[arm][seed]["kept"]["share"] for seed in seeds if found[arm][seed]["kept"]]
+        if shares and not any(shares):  # it is the classifier before
+            continue
         moved = {m: paired_test([found[arm][seed]["moved"][m] for seed in seeds]) for m in SHOWN}
         thresholds = [found[arm][seed]["threshold"] for seed in seeds]
         arms[arm] = {"seeds": seeds, "thresholds": thresholds, "moved": moved}
+        arms[arm] |= {"kept": shares} if shares else {}
     return {"profile": profile, "split": "object", "part": "test, held out", "against": CONTROL, "arms": arms}
 
 

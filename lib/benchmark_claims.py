@@ -228,7 +228,8 @@ def _gpu(found: dict) -> list[str] | None:
     for key in ("classifier_step_gpu", "vae_step_gpu"):
         peers = rows[key]["peers"]
         ways = [peers.get("ours, compiled too", {}), rows[key]["ours"], peers["eager PyTorch"]]
-        rates = (f"{way['images_per_second']['median']:,.0f}" for way in ways if "images_per_second" in way)
+        rates = (f"{way['images_per_second']['median']:,.0f}" if "images_per_second" in way else "–"
+                 for way in ways)  # fmt: skip
         told.append(" / ".join(rates))
     batch = rows["classifier_step_gpu"]["work"].split(":")[0]
     claim = (f"{found['machine']['gpu']}, {batch}, images a second, compiled / not compiled / eager float32 "

@@ -173,8 +173,10 @@ def profile_tables(folder: Path) -> list[str]:
         ]
         tables.append(f"{title}\n\n{markdown_table([head, *rows])}")
     if len(arms) < len(arms_of(summary)):
-        tables.append(f"All {len(arms_of(summary))} arms: [`table2.md`](figures/{profile}/table2.md), "
-                      f"[as a figure](figures/{profile}/table2_object.png).")  # fmt: skip
+        splits = dict.fromkeys(split for split, *_ in table2_settings(summary))
+        drawn = ", ".join(f"[by {split}](figures/{profile}/table2_{split}.png)" for split in splits)
+        tables.append(f"All {len(arms_of(summary))} arms: [`table2.md`](figures/{profile}/table2.md); as a "
+                      f"figure: {drawn}.")  # fmt: skip
     return tables
 
 

@@ -54,7 +54,7 @@ def timing(profile: str, run_names: list[str], others: Published = NONE) -> dict
                 found = runs.read_json(path)
                 seconds.setdefault(notebook, {})[run] = found["seconds"]
                 spans.append(found.get("clock"))
-    clock = None if None in spans else _covered(spans)
+    clock = None if None in spans else covered(spans)
     if others.names:
         said = runs.read_json(others.folder / "timing.json")
         for notebook, took in said["seconds"].items():
@@ -75,7 +75,7 @@ def timing(profile: str, run_names: list[str], others: Published = NONE) -> dict
     }
 
 
-def _covered(spans: list[list[float]]) -> float:
+def covered(spans: list[list[float]]) -> float:
     """Length of the union of intervals [from, to]."""
     covered, reached = 0.0, -math.inf
     for start, end in sorted(spans):

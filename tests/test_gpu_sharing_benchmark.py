@@ -40,6 +40,21 @@ def test_rates_are_of_whole_notebooks_side_by_side(shared, capsys):
     assert row[0].startswith("a card shared") and row[-1].startswith("120; 3 notebooks")
 
 
+def test_time_between_two_days_is_no_time_of_work(shared):
+    later = 86_400
+    clock("seed0", gpu_sharing.CLASSIFIER, 100 + later, 140 + later)
+    found = gpu_sharing.measured("embedded")["classifier"]
+    assert found["images_per_second"] == 2 * 50 * 64 / 60 and found["at_once"] == 1
+
+
+def test_what_is_missing_is_told_in_a_line(shared, capsys):
+    clock("seed1", gpu_sharing.CLASSIFIER, 110, 130, CARD | {"clock": None})  # run by hand
+    assert gpu_sharing.measured("embedded")["classifier"]["trainings"] == 1
+    (shared / "runs/embedded/seed0/metrics/classifier.json").unlink()
+    assert gpu_sharing.main(["embedded"]) == 2
+    assert "classifier.json" in capsys.readouterr().err
+
+
 def test_what_was_not_run_on_one_kind_of_gpu_is_told(shared, capsys):
     clock("seed1", gpu_sharing.CLASSIFIER, 110, 130, {"machine": {"gpu": "another", "cores": 16}})
     assert gpu_sharing.main(["embedded"]) == 2
