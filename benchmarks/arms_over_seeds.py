@@ -147,11 +147,10 @@ def best(cell: Cell, entries: Mapping[str, dict], valid: Mapping[tuple[int, str]
     """The best arm with a generator beside the best without, by YOUDEN, and their difference.
 
     Ranked over the seeds that all of them have, None of fewer than two: by `valid` ((seed, arm) -> YOUDEN on
-    the validation part) where it has them all, else on the test part, which flatters both. An arm of which
-    nothing was kept is none.
+    the validation part) where it has them all, else on the test part, which flatters both. An arm that is
+    compared with nothing, as nothing of it was kept, is none.
     """
-    arms = [arm for arm in entries if arm not in (BEFORE, CONTROL)]
-    arms = [arm for arm in arms if not entries[arm].get("kept") or any(entries[arm]["kept"].values())]
+    arms = [arm for arm in entries if arm not in (BEFORE, CONTROL) and entries[arm]["against"]]
     sides = [[arm for arm in arms if ARMS[arm].samples is samples] for samples in (True, False)]
     seeds = _seeds(cell, *arms)
     if not all(sides) or len(seeds) < 2:
@@ -180,8 +179,8 @@ def summary(profile: str) -> dict:
         told = {row.pop("arm"): row for row in records(here[["arm", "share", "low", "high", "seeds"]])}
         for arm in (arm for arm in arms if ARMS[arm].samples):
             entries[arm]["closed"] = told.get(arm)  # none without the winter crops alone
-        here = {(seed, arm): value for (number, seed, arm), value in valid.items() if number == n_winter}
-        own = {"n_winter": n_winter, "n_synthetic": n_synthetic, "best": best(cell, entries, here)}
+        scores = {(seed, arm): value for (number, seed, arm), value in valid.items() if number == n_winter}
+        own = {"n_winter": n_winter, "n_synthetic": n_synthetic, "best": best(cell, entries, scores)}
         cells.append(own | {"arms": entries})
     about = {"profile": profile, "split": "object", "part": "test, held out"} | common
     return about | {"twins": TWINS, "cells": cells, "autoencoders": starts(profile)}

@@ -39,6 +39,12 @@ def clocks(profile: str) -> dict[str, dict[str, dict]]:
     return found
 
 
+def took(timing: dict) -> float:
+    """Seconds of one notebook, by its clock."""
+    begin, end = timing["clock"]
+    return end - begin
+
+
 def busy(timings: list[dict]) -> float:
     """Seconds in which at least one was at work."""
     return covered([one["clock"] for one in timings])
@@ -46,7 +52,7 @@ def busy(timings: list[dict]) -> float:
 
 def at_once(timings: list[dict]) -> float:
     """How many were at work at a time, on the average of these seconds."""
-    return sum(one["clock"][1] - one["clock"][0] for one in timings) / busy(timings)
+    return sum(map(took, timings)) / busy(timings)
 
 
 def measured(profile: str) -> dict:
@@ -57,7 +63,7 @@ def measured(profile: str) -> dict:
         file = settings.ROOT / "runs" / profile / name / "metrics" / "classifier.json"
         made = runs.read_json(runs.require(file, f"make reproduce PROFILE={profile}"))
         images[name] = made["steps"] * made["batch_size"]
-    seconds = {name: timing["clock"][1] - timing["clock"][0] for name, timing in trained.items()}
+    seconds = {name: took(timing) for name, timing in trained.items()}
     everything = [timing for told in found.values() for timing in told.values()]
     return {
         "profile": profile, "machine": next(iter(trained.values()))["machine"],
@@ -68,8 +74,7 @@ def measured(profile: str) -> dict:
             "images_per_second_each": spread([images[name] / seconds[name] for name in trained]),
             "images_per_second": sum(images.values()) / busy(list(trained.values())),
         },
-        "notebooks": {name: spread([t["clock"][1] - t["clock"][0] for t in told.values()])
-                      for name, told in found.items()},
+        "notebooks": {name: spread(list(map(took, told.values()))) for name, told in found.items()},
         "all": {"notebooks": len(everything), "at_once": at_once(everything), "seconds": busy(everything)},
     }  # fmt: skip
 

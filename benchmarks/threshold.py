@@ -20,9 +20,10 @@ from lib.arms import ARMS, BEFORE, CONTROL
 from lib.comparison import gain_text, paired_test
 from lib.evaluation import Answers
 from lib.run_names import parse_run
-from lib.testsets import SUMMER, WINTER, read_answers
-from lib.visdrone import CAR
+from lib.testsets import WINTER, measure, read_answers
+from lib.visdrone import CAR, CLASSES
 
+OTHER = (CAR + 1) % len(CLASSES)  # any class that is not the car: SHOWN tells no others apart
 FOLDER = settings.ROOT / "figures" / "benchmarks"
 SHOWN = ("winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car")
 
@@ -33,17 +34,18 @@ def least(probabilities: np.ndarray, count: int) -> float:
     return float(np.nextafter(falling[count], np.inf)) if count < len(falling) else 0.0
 
 
-def called(found: Answers, threshold: float | None) -> np.ndarray:
-    """What is called car: the likeliest class, or whatever has the threshold's probability."""
-    return found.predictions == CAR if threshold is None else found.car >= threshold
+def at(found: Answers, threshold: float) -> Answers:
+    """The same answers, had whatever has the threshold's probability been called car, and nothing else."""
+    others = np.where(found.predictions == CAR, OTHER, found.predictions)
+    return found._replace(predictions=np.where(found.car >= threshold, CAR, others))
 
 
 def measured(answers: dict[str, Answers], threshold: float | None, part: str = "test") -> dict[str, float]:
-    """SHOWN of a part, held out."""
-    cars, noncars = (called(answers[name], threshold).mean() for name in WINTER[part])
-    said, is_car = called(answers[SUMMER[part]], threshold), answers[SUMMER[part]].labels == CAR
-    values = (cars, noncars, said[is_car].mean(), said[~is_car].mean())
-    return dict(zip(SHOWN, map(float, values), strict=True))
+    """SHOWN of a part, held out; without a threshold the likeliest class is called."""
+    if threshold is not None:
+        answers = {name: at(found, threshold) for name, found in answers.items()}
+    found = measure(answers, part)
+    return {name: found[name] for name in SHOWN}
 
 
 def compared(profile: str) -> dict:

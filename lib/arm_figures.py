@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lib.arms import ARMS
+from lib.arms import ARMS, label_of
 from lib.evaluation import EQUAL_SHARE, NONCARS
 from lib.figures import line_look, names_below
 from lib.measurements import winter_of
@@ -75,7 +75,7 @@ def table2(
         axis.set(title=title, xlabel="%")
         _limit(axis, summary[chosen & (summary["arm"] != FAR)] if len(arms) > FEW_ARMS else summary[chosen])
         _point_at_hidden(axis, summary[chosen], arms, colours)
-    axes[0, 0].set_yticks(range(len(arms)), [ARMS[arm].label if arm in ARMS else arm for arm in arms])
+    axes[0, 0].set_yticks(range(len(arms)), list(map(label_of, arms)))
     axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
     seeds = int(summary["n_seeds"].max())
     told = f"means of {seeds} seeds (small points), 95 % intervals over them" if seeds > 1 else (
@@ -124,7 +124,7 @@ def curves(
     """
     arms = [arm for arm in ARMS if arm in set(summary["arm"])]
     size = (3.8 * len(panels), 3.2 + 0.22 * -(-len(arms) // COLUMNS))
-    axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
+    figure, (axes,) = plt.subplots(1, len(panels), figsize=size, squeeze=False)
     wholes = list(dict.fromkeys(ARMS[arm].of or arm for arm in arms if arm not in LEVEL))
     for axis, (metric, label) in zip(axes, panels.items(), strict=True):
         chosen = summary[(summary["metric"] == metric) & (summary["protocol"] == "heldout")]
@@ -146,6 +146,6 @@ def curves(
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=7)
         axis.minorticks_off()
         axis.set(xlabel=NUMBERS[number], ylabel="%", title=label)
-    names_below(axes[0].figure, axes[0], COLUMNS)
-    axes[0].figure.suptitle(title, fontsize=11)
-    return axes[0].figure
+    names_below(figure, axes[0], COLUMNS)
+    figure.suptitle(title, fontsize=11)
+    return figure

@@ -49,6 +49,11 @@ for _name, _arm in _WHOLE.items():
 ARMS_WITHOUT_SAMPLES = tuple(name for name, arm in ARMS.items() if not arm.samples)  # n_synthetic is 0
 
 
+def label_of(name: str) -> str:
+    """What an arm is called where a person reads it; any other word as it is."""
+    return ARMS[name].label if name in ARMS else name
+
+
 STARTS = {  # of the autoencoder: what notebook 03's curves call them
     "transferred": "encoder from the classifier",
     "mirrored": "the same, mirrored into the decoder",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import run_plan, runs, settings
-from lib.arms import ARMS
+from lib.arms import label_of
 from lib.benchmark_claims import GRID, PYTHON, measured_rows
 from lib.intervals import ROUNDING
 from lib.measurements import winter_of
@@ -155,28 +155,27 @@ def profile_tables(folder: Path) -> list[str]:
     frames = about.get("frames_text") or frames_text(origin["data"])
     winter = winter_of(summary, "winter_car_recall")
     command = f"make reproduce{'' if profile == 'embedded' else f' PROFILE={profile}'}"
-    arms = arms_of(summary)
-    arms = [arm for arm in arms if arm in SHOWN] if len(arms) > len(SHOWN) else arms
+    every, places = arms_of(summary), table2_settings(summary)
+    arms = [arm for arm in every if arm in SHOWN] if len(every) > len(SHOWN) else every
     planned, collected = _planned(profile), about.get("runs", [])
     less = set(planned) - set(collected)
     made = f"{len(collected)} of its {len(planned)} runs" if less and collected else "the runs in its tables"
     tables = []
-    for setting in table2_settings(summary):
+    for setting in places:
         seeds = seeds_text(summary, setting)
         numbers = f"{setting[1]:,} winter cars, {setting[2]:,} new ones"
         title = (f"**Profile `{profile}`, split by {setting[0]}: {frames}; {winter}, {numbers}; percent, "
                  f"{seeds}; `{command}`, {minutes} on {machine} for {made}**")  # fmt: skip
-        head = ["measure", "paper", *(ARMS[arm].label if arm in ARMS else arm for arm in arms)]
+        head = ["measure", "paper", *map(label_of, arms)]
         rows = [
             [line, _paper(metric, protocol), *cells]
             for line, metric, protocol, cells in table2_lines(summary, setting, arms)
         ]
         tables.append(f"{title}\n\n{markdown_table([head, *rows])}")
-    if len(arms) < len(arms_of(summary)):
-        splits = dict.fromkeys(split for split, *_ in table2_settings(summary))
-        drawn = ", ".join(f"[by {split}](figures/{profile}/table2_{split}.png)" for split in splits)
-        tables.append(f"All {len(arms_of(summary))} arms: [`table2.md`](figures/{profile}/table2.md); as a "
-                      f"figure: {drawn}.")  # fmt: skip
+    if len(arms) < len(every):
+        drawn = ", ".join(f"[by {split}](figures/{profile}/table2_{split}.png)" for split, *_ in places)
+        tables.append(f"All {len(every)} arms: [`table2.md`](figures/{profile}/table2.md); as a figure: "
+                      f"{drawn}.")  # fmt: skip
     return tables
 
 

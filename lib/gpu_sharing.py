@@ -31,14 +31,14 @@ NOT_FOUND = 127  # exit status of a command that there is not
 def able(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this machine has a GPU that nobody chose among others, the service, and none that runs."""
     path = environment.get("PATH", "")
-    taken = PIPE in environment or CHOSEN in environment or _alive(USUAL)
+    taken = PIPE in environment or CHOSEN in environment or _signalled(USUAL, 0)
     return not taken and bool(shutil.which(CONTROL, path=path)) and _has_gpu(path)
 
 
-def _alive(pipes: Path) -> bool:
-    """Whether the process that a service noted among its pipes is there."""
+def _signalled(pipes: Path, number: int) -> bool:
+    """Whether the process that a service noted among its pipes is there; it gets a signal (0: none)."""
     with contextlib.suppress(OSError, ValueError):
-        os.kill(int((pipes / f"{CONTROL}.pid").read_text()), 0)
+        os.kill(int((pipes / f"{CONTROL}.pid").read_text()), number)
         return True
     return False
 
@@ -95,8 +95,7 @@ def _last_words(own: Mapping[str, str]) -> str:
 def _end(own: Mapping[str, str]) -> None:
     """End the service, if there is one: by its own word, else the process that it noted."""
     if _run([CONTROL], own, "quit\n", ENDS) is None:
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int(Path(own[PIPE], f"{CONTROL}.pid").read_text()), signal.SIGTERM)
+        _signalled(Path(own[PIPE]), signal.SIGTERM)
 
 
 def _run(words: Sequence[str], own: Mapping[str, str], text: str = "", seconds: int = STARTS) -> str | None:

@@ -77,11 +77,11 @@ def timing(profile: str, run_names: list[str], others: Published = NONE) -> dict
 
 def covered(spans: list[list[float]]) -> float:
     """Length of the union of intervals [from, to]."""
-    covered, reached = 0.0, -math.inf
+    length, reached = 0.0, -math.inf
     for start, end in sorted(spans):
-        covered += max(0.0, end - max(start, reached))
+        length += max(0.0, end - max(start, reached))
         reached = max(reached, end)
-    return covered
+    return length
 
 
 def _git(*words: str) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL
+from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL, label_of
 from lib.evaluation import EQUAL_SHARE, NONCARS, noncars_winter
 from lib.runs import InputError
 
@@ -185,16 +185,11 @@ def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, fr
     return "\n".join(parts)
 
 
-def _label(name: str) -> str:
-    """What an arm is called where a person reads it; any other word as it is."""
-    return ARMS[name].label if name in ARMS else name
-
-
 def verdict_table(verdicts: Sequence[Mapping]) -> pd.DataFrame:
     """Entries of `gains.verdict` as words, a row each: differences in percent points."""
     rows = []
     for entry in verdicts:
-        row = {key: _label(entry[key]) for key in ("split", "arm", "protocol", "against")}
+        row = {key: label_of(entry[key]) for key in ("split", "arm", "protocol", "against")}
         row[SHORT["winter_car_recall"]] = points(entry["gain"])
         gap = entry["closed_gap"]
         row["of the way to 100 %"] = "–" if gap is None else f"{100 * gap:.0f} %"
@@ -217,7 +212,7 @@ def paired_table(paired: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     rows: dict[tuple, dict] = {}
     largest: dict[tuple, float] = {}
     for item in paired[paired["metric"].isin(metrics)].to_dict("records"):
-        key = {name: _label(item[name]) for name in ("split", "arm", "against")}
+        key = {name: label_of(item[name]) for name in ("split", "arm", "against")}
         row = rows.setdefault(tuple(key.values()), key | {"pairs": 0} | dict.fromkeys(names, "–"))
         slot = (*key.values(), item["metric"])
         if item["gain"] < largest.get(slot, item["gain"]):
