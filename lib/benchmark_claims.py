@@ -1,4 +1,4 @@
-"""The README's claims that benchmarks measure: a row each, from figures/benchmarks/*.json (`lib.claims`)."""
+"""The claims that benchmarks measure: a row each, from figures/benchmarks/*.json (`lib.claims`)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ def repository(tmp_path, monkeypatch):
         nbformat.write(small_notebook(name), root / "notebooks" / f"{name}.ipynb")
     monkeypatch.setattr(settings, "ROOT", root)
     monkeypatch.setattr(settings, "NOTEBOOKS", root / "notebooks")
-    (root / "README.md").write_text("<!-- claims -->\n<!-- /claims -->\n", encoding="utf-8")
+    (root / "figures").mkdir()
+    for page in (root / "README.md", root / "figures" / "README.md"):
+        page.write_text("<!-- claims -->\n<!-- /claims -->\n", encoding="utf-8")
     return root
 
 

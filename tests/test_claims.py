@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lib import benchmark_claims, claims, run_plan, runs
+from lib import benchmark_claims, claims, loop_claims, run_plan, runs
 from lib.arms import ARMS_WITHOUT_SAMPLES
 from lib.measurements import PROTOCOLS
 from lib.settings import ROOT
@@ -160,8 +160,8 @@ def test_of_many_arms_some_are_shown_and_the_place_of_all_is_told(figures):
     assert rows_of(table)["measure"][1:] == [
         "before", "control", "winter crops, repeated", "after", "with counterexamples"
     ]  # fmt: skip
-    assert others.startswith("All 7 arms: ") and "figures/embedded/table2.md" in others
-    assert others.endswith("[by object](figures/embedded/table2_object.png).")
+    assert others.startswith("All 7 arms: ") and "](embedded/table2.md)" in others
+    assert others.endswith("[by object](embedded/table2_object.png).")
 
 
 def test_each_profile_and_split_has_its_table(figures):
@@ -186,27 +186,82 @@ def test_the_time_is_that_of_the_clock_where_it_is_known(figures):
     assert "10 min on 2 cores" in claims.table(figures)
 
 
-def test_write_replaces_only_what_stands_between_the_marks(figures, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{claims.START}\nold\n{claims.END}\nafter\n", encoding="utf-8")
-    claims.write(readme, figures)
-    once = readme.read_text(encoding="utf-8")
-    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
-    claims.write(readme, figures)
-    assert readme.read_text(encoding="utf-8") == once
+def test_the_headline_has_the_paper_beside_ours_an_arm_a_row(figures):
+    exact, shortly = claims.headline(figures).split("\n\n")
+    assert exact.splitlines()[0] == "| claim | command | time, 2 cores | paper | ours |" and "36,273" in exact
+    write_profile(figures / claims.GRID, ("object", "sequence"))
+    lines = [[cell.strip() for cell in line.strip("|").split("|")]
+             for line in claims.headline(figures).split("\n\n")[1].splitlines()]  # fmt: skip
+    assert [len(line) for line in lines] == [4] * len(lines)
+    assert lines[2][1:3] == ["–", "`make reproduce`, 10 min on 2 cores"]
+    assert lines[2][3] == f"`make reproduce PROFILE={claims.GRID}`, 10 min on 2 cores"
+    leaky = next(k for k, line in enumerate(lines) if "(as in the paper)" in line[0])
+    names = [line[0] for line in lines[leaky + 1 : leaky + 7]]
+    assert names == ["before", "control", "winter crops, repeated", "after, equation 1 alone", "after",
+                     "with counterexamples"]  # fmt: skip
+    # the paper's arm is that of its equation; what a profile has not measured is a dash
+    assert [line[1] for line in lines[leaky + 1 : leaky + 7]] == ["71.2", "–", "–", "92.4", "–", "–"]
+    assert lines[leaky + 1][2:] == ["70.0 [69.0, 71.0]"] * 2 and lines[leaky + 3][2:] == ["–", "–"]
+    held = next(k for k, line in enumerate(lines) if "other recordings" in line[0])
+    assert lines[held + 1] == ["before", "–", "50.0 [49.0, 51.0]", "50.0 [49.0, 51.0]"]
+    assert shortly.count("**") == 2 * len(claims.SHORTLY)
 
 
-def test_readme_without_marks_is_an_error_and_stays(figures, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing here\n", encoding="utf-8")
+def write_pages(root, text):
+    pages = (root / "README.md", root / "figures" / "README.md")
+    for page in pages:
+        runs.write_text(page, text)
+    return pages
+
+
+def test_write_replaces_only_what_stands_between_the_marks(tmp_path):
+    write_profile(tmp_path / "figures" / "embedded")
+    pages = write_pages(tmp_path, f"before\n{claims.START}\nold\n{claims.END}\nafter\n")
+    claims.write(tmp_path)
+    once = [page.read_text(encoding="utf-8") for page in pages]
+    for text in once:
+        assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "(as in the paper)" in once[0] and "**Profile `embedded`" in once[1]
+    claims.write(tmp_path)
+    assert [page.read_text(encoding="utf-8") for page in pages] == once
+
+
+@pytest.mark.parametrize("spoilt", [0, 1])
+def test_a_page_without_marks_is_an_error_and_both_stay(tmp_path, spoilt):
+    write_profile(tmp_path / "figures" / "embedded")
+    marks = f"{claims.START}\n{claims.END}\n"
+    pages = write_pages(tmp_path, marks)
+    pages[spoilt].write_text("nothing here\n", encoding="utf-8")
+    with pytest.raises(runs.InputError, match="README.md: found no place for the claims"):
+        claims.write(tmp_path)
+    assert [page.read_text(encoding="utf-8") for page in pages] == (
+        ["nothing here\n", marks] if spoilt == 0 else [marks, "nothing here\n"]
+    )
+    pages[spoilt].unlink()
     with pytest.raises(runs.InputError, match="no place for the claims"):
-        claims.write(readme, figures)
-    assert readme.read_text(encoding="utf-8") == "nothing here\n"
+        claims.write(tmp_path)
 
 
-def test_committed_readme_agrees_with_the_committed_numbers():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert claims.table(ROOT / "figures") in text
+@pytest.mark.parametrize(("page", "tables"), [("README.md", claims.headline),
+                                              ("figures/README.md", claims.table)])  # fmt: skip
+def test_committed_pages_agree_with_the_committed_numbers(page, tables):
+    assert tables(ROOT / "figures") in (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "figures/README.md"])
+def test_a_page_names_files_that_are_there(page):
+    """Links, and paths of committed files in the text (a `*` or `<...>` stands for many)."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link.split("#") for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert links
+    for file, *part in links:
+        target = (ROOT / page).parent / file if file else ROOT / page
+        assert target.exists(), file
+        if part:
+            heads = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert part[0] in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
+    for file in re.findall(r"`(figures/[^`<>]+)`", text):
+        assert list(ROOT.glob(file)), file
 
 
 def test_a_table_of_a_part_of_a_profile_says_so(tmp_path):
@@ -224,21 +279,33 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
                  for name, parts in (("before", before), ("after", after))}  # fmt: skip
         return {"accepted": accepted, "weak": weak, "test": found, "rule": {"fewest": 20}}
 
-    assert claims.loop_rows(tmp_path) == []
+    assert loop_claims.loop_rows(tmp_path) == []
     folder = tmp_path / "visdrone-val-grid" / "metrics"
     old = {"source": {"car": 0.9, "bus": 0.5}, "target": {"car": 0.5, "truck": 0.8}}
     new = {"source": {"car": 0.89, "bus": 0.1}, "target": {"car": 0.6, "truck": 0.79}}
     runs.write_json(folder / "seed0/weak_classes.json", report(300, ["car"], old, new))
     runs.write_json(folder / "seed1/weak_classes.json", report(None, ["car"], old, old))
-    ((claim, command, _, paper, ours),) = claims.loop_rows(tmp_path)
+    ((claim, command, _, paper, ours),) = loop_claims.loop_rows(tmp_path)
     assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
     # nothing kept is no change of the others; how much a loss says, the number of objects tells
     gained = "kept in 1 of 2 seeds, a weak class 5 points better in 1 of them"
     assert ours == f"{gained}; car +10.0 (100); bus in summer -20.0 (6)" and paper == "none"
     runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
-    assert claims.loop_rows(tmp_path)[0][-1] == (
+    assert loop_claims.loop_rows(tmp_path)[0][-1] == (
         "kept in 0 of 2 seeds, a weak class 5 points better in 0 of them"
     )
+
+
+def test_the_loop_stands_beside_its_control():
+    def report(accepted, control=None):
+        told = {when: {"target": {"car": {"recall": x, "n": 50}}} for when, x in
+                (("before", 0.5), ("after", 0.7), ("control", control)) if x is not None}  # fmt: skip
+        return {"accepted": accepted, "weak": ["car"], "test": told, "rule": {"fewest": 20}}
+
+    assert loop_claims._loop_control([report(300, 0.6), report(300, 0.5), report(None, 0.0)]) == (
+        "the control: car +5.0"
+    )
+    assert loop_claims._loop_control([report(300, 0.6), report(300)]) == ""  # of older code
 
 
 def test_a_weak_class_gains_only_if_enough_objects_tell_and_by_enough():
@@ -248,21 +315,21 @@ def test_a_weak_class_gains_only_if_enough_objects_tell_and_by_enough():
         test = {"before": {"target": before}, "after": {"target": after}}
         return {"weak": weak, "test": test, "rule": {"fewest": 20}}
 
-    assert claims._gained(report(0.05, 20, ["car"]))
-    assert not claims._gained(report(0.05, 19, ["car"])) and not claims._gained(report(0.049, 20, ["car"]))
-    assert not claims._gained(report(0.05, 20, []))
+    assert loop_claims._gained(report(0.05, 20, ["car"]))
+    for less in ((0.05, 19, ["car"]), (0.049, 20, ["car"]), (0.05, 20, [])):
+        assert not loop_claims._gained(report(*less))
 
 
 def test_the_loop_on_a_gpu_has_the_time_of_its_clock(tmp_path):
     slow = "60 min a seed without bfloat16"
-    assert claims._loop_time(tmp_path, 5) == slow
+    assert loop_claims._loop_time(tmp_path, 5) == slow
     runs.write_json(tmp_path / "provenance.json", {"machine": {"gpu": "a card"}})
     runs.write_json(tmp_path / "timing.json", {"by_stage": {}})
-    assert claims._loop_time(tmp_path, 5) == slow
+    assert loop_claims._loop_time(tmp_path, 5) == slow
     runs.write_json(tmp_path / "timing.json", {"by_stage": {"08_weak_classes": 150.0}})
-    assert claims._loop_time(tmp_path, 5) == "30 s a seed on a card"
+    assert loop_claims._loop_time(tmp_path, 5) == "30 s a seed on a card"
     runs.write_json(tmp_path / "provenance.json", {"machine": {"gpu": None}})
-    assert claims._loop_time(tmp_path, 5) == slow
+    assert loop_claims._loop_time(tmp_path, 5) == slow
 
 
 def test_a_gpu_is_told_with_its_ways_and_left_out_where_a_row_is_missing(tmp_path):

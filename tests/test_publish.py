@@ -84,7 +84,7 @@ def test_the_loop_alone_is_published_beside_other_runs(finished, repository, cap
     assert found.keys() - before.keys() == new | {"weak_classes.png", "images_ensemble.png"}
     assert {name: found[name] for name in before} == before and found["weak_classes.png"] == b"seed1"
     assert runs.read_json(place / "metrics/seed7/weak_classes.json") == nothing | {"seed": 7}
-    assert "kept in 0 of 3 seeds" in (repository / "README.md").read_text(encoding="utf-8")
+    assert "kept in 0 of 3 seeds" in (repository / "figures/README.md").read_text(encoding="utf-8")
     assert publish.main(["embedded"]) == 0 and new <= contents(place).keys()  # with the tables they stay
     runs.write_json(finished / "seed1/metrics/data.json", {"source": "visdrone", "winter": "winter pictures"})
     assert publish.main(["embedded", "--loop"]) == 0  # no imagery of real frames, nor an older picture
@@ -103,7 +103,7 @@ def test_nothing_to_publish_is_one_line(repository, capsys, words, message):
     assert publish.main(words) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1
-    assert not (repository / "figures").exists()
+    assert contents(repository / "figures").keys() == {"README.md"}
 
 
 def test_an_absolute_path_is_not_published(finished, repository, capsys):
@@ -112,7 +112,7 @@ def test_an_absolute_path_is_not_published(finished, repository, capsys):
     assert publish.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert "/some/where/else" in error and error.count("\n") == 1
-    assert not (repository / "figures").exists()
+    assert contents(repository / "figures").keys() == {"README.md"}
 
 
 def test_nothing_is_written_when_a_file_is_missing(finished, repository, capsys):
@@ -120,7 +120,8 @@ def test_nothing_is_written_when_a_file_is_missing(finished, repository, capsys)
     before = contents(repository / "notebooks")
     assert publish.main(["embedded"]) == 2
     assert "make reproduce" in capsys.readouterr().err
-    assert contents(repository / "notebooks") == before and not (repository / "figures").exists()
+    assert contents(repository / "notebooks") == before
+    assert contents(repository / "figures").keys() == {"README.md"}
 
 
 def test_a_full_disk_is_one_line(finished, repository, capsys, monkeypatch):
@@ -131,7 +132,7 @@ def test_a_full_disk_is_one_line(finished, repository, capsys, monkeypatch):
     assert publish.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert re.fullmatch(r".*figures/embedded/.*: found a full disk .*, expected room for it\n", error)
-    assert not any(path.is_file() for path in (repository / "figures").rglob("*"))
+    assert contents(repository / "figures").keys() == {"README.md"}
 
 
 def test_notebooks_get_outputs_and_no_noise(finished, repository):
