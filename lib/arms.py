@@ -18,34 +18,47 @@ class Arm(NamedTuple):
     label: str  # in tables and texts
     weights: str  # its weights are classifier<weights>.safetensors
     samples: bool  # whether a generator made images for it
+    about: str  # what it is retrained with, beside VisDrone's training part
     of: str = ""  # the arm that it takes in part: weights between the classifier before and that one
 
 
 BEFORE, CONTROL = "none", "continued"  # no retraining; the same one without new pictures
 _WHOLE = {
-    "none": Arm("before", "", False),
-    "continued": Arm("control", "_continued", False),
-    "winter": Arm("winter crops", "_winter", False),
-    "oversampled": Arm("winter crops, repeated", "_oversampled", False),
-    "classic": Arm("winter crops, augmented", "_classic", False),
-    "oversampled_recoloured": Arm(
-        "winter crops, repeated, with counterexamples", "_oversampled_recoloured", False
-    ),
-    "reconstructions": Arm("reconstructions", "_reconstructions", True),
-    "vae_decoder": Arm("after, equation 1 alone", "_vae_decoder", True),
-    "vae_scratch": Arm("after, VAE from scratch", "_vae_scratch", True),
-    "vae_transfer": Arm("after", "_retrained", True),
-    "vae_selected": Arm("after, best new cars", "_vae_selected", True),
-    "winter_and_vae": Arm("after, and winter crops", "_winter_and_vae", True),
-    "vae_only": Arm("car from VAE cars alone", "_vae_only", True),
-    "vae_recoloured": Arm("with counterexamples", "_recoloured", True),
-}
+    "none": Arm("before", "", False, "not retrained: it knows summer alone"),
+    "continued": Arm("control", "_continued", False, "nothing, for as many steps"),
+    "winter": Arm("winter crops", "_winter", False, "the winter cars as they are, each once"),
+    "oversampled": Arm("winter crops, repeated", "_oversampled", False,
+                       "the winter cars, repeated as often as there are new ones"),
+    "classic": Arm("winter crops, augmented", "_classic", False,
+                   "as many variants of the winter cars (part, mirror image, colours)"),
+    "oversampled_recoloured": Arm("winter crops, repeated, with counterexamples", "_oversampled_recoloured",
+                                  False, "as repeated, and other classes in the winter cars' colours"),
+    "reconstructions": Arm("reconstructions", "_reconstructions", True,
+                           "the autoencoder's reconstructions of the winter cars, repeated"),
+    "vae_decoder": Arm("after, equation 1 alone", "_vae_decoder", True,
+                       "the paper's new cars: codes drawn around those of winter cars, decoded"),
+    "vae_scratch": Arm("after, VAE from scratch", "_vae_scratch", True,
+                       "as *after*, by an autoencoder that started from nothing"),
+    "vae_transfer": Arm("after", "_retrained", True,
+                        "new cars to which the detail of the winter car behind each is given back"),
+    "vae_selected": Arm("after, best new cars", "_vae_selected", True,
+                        "of three times as many the third that a critic finds most intact"),
+    "winter_and_vae": Arm("after, and winter crops", "_winter_and_vae", True,
+                          "the new cars of *after* and the winter cars"),
+    "vae_only": Arm("car from VAE cars alone", "_vae_only", True,
+                    "the new cars of *after* instead of VisDrone's cars"),
+    "vae_recoloured": Arm("with counterexamples", "_recoloured", True,
+                          "the new cars of *after*, and other classes in their colours"),
+}  # fmt: skip
 _IN_PART = ("winter", "oversampled", "classic", "oversampled_recoloured", "vae_transfer", "vae_recoloured")
 ARMS: dict[str, Arm] = {}  # in the order of Table 2
 for _name, _arm in _WHOLE.items():
     ARMS[_name] = _arm
     if _name in _IN_PART:
-        ARMS[f"{_name}_part"] = Arm(f"{_arm.label}, in part", f"{_arm.weights}_part", _arm.samples, _name)
+        _about = f"weights a part of the way from *before* to *{_arm.label}*"
+        ARMS[f"{_name}_part"] = Arm(
+            f"{_arm.label}, in part", f"{_arm.weights}_part", _arm.samples, _about, _name
+        )
 ARMS_WITHOUT_SAMPLES = tuple(name for name, arm in ARMS.items() if not arm.samples)  # n_synthetic is 0
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lib import benchmark_claims, claims, loop_claims, run_plan, runs
-from lib.arms import ARMS_WITHOUT_SAMPLES
+from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES
 from lib.measurements import PROTOCOLS
 from lib.settings import ROOT
 from lib.table2 import LINES
@@ -135,7 +135,7 @@ def test_a_command_runs_from_a_fresh_checkout(figures):
 
 
 def test_table_2_has_the_arms_side_by_side(figures):
-    _, title, table = claims.table(figures).split("\n\n")
+    _, _, title, table = claims.table(figures).split("\n\n")
     rows = rows_of(table)
     assert rows["measure"] == ["paper", "before", "control", "after", "with counterexamples"]
     held_out = rows["Winter cars (simulated winter): recall, held out"]
@@ -152,15 +152,15 @@ def test_table_2_has_the_arms_side_by_side(figures):
 
 
 def test_of_many_arms_some_are_shown_and_the_place_of_all_is_told(figures):
-    more = ("winter", "oversampled", "classic")
+    more = ("winter", "oversampled", "classic", "oversampled_recoloured")
     rows = runs.read_json(figures / "embedded/table2_summary.json")
     rows += [row | {"arm": arm, "n_synthetic": 0} for row in rows for arm in more if row["arm"] == "none"]
     runs.write_json(figures / "embedded/table2_summary.json", rows)
-    _, title, table, others = claims.table(figures).split("\n\n")
+    _, _, title, table, others = claims.table(figures).split("\n\n")
     assert rows_of(table)["measure"][1:] == [
-        "before", "control", "winter crops, repeated", "after", "with counterexamples"
+        "before", "control", "winter crops", "winter crops, repeated", "after", "with counterexamples"
     ]  # fmt: skip
-    assert others.startswith("All 7 arms: ") and "](embedded/table2.md)" in others
+    assert others.startswith("All 8 arms: ") and "](embedded/table2.md)" in others
     assert others.endswith("[by object](embedded/table2_object.png).")
 
 
@@ -196,15 +196,23 @@ def test_the_headline_has_the_paper_beside_ours_an_arm_a_row(figures):
     assert lines[2][1:3] == ["–", "`make reproduce`, 10 min on 2 cores"]
     assert lines[2][3] == f"`make reproduce PROFILE={claims.GRID}`, 10 min on 2 cores"
     leaky = next(k for k, line in enumerate(lines) if "(as in the paper)" in line[0])
-    names = [line[0] for line in lines[leaky + 1 : leaky + 7]]
-    assert names == ["before", "control", "winter crops, repeated", "after, equation 1 alone", "after",
-                     "with counterexamples"]  # fmt: skip
+    arms = lines[leaky + 1 : leaky + 1 + len(claims.SHOWN)]
+    assert [line[0] for line in arms] == [ARMS[name].label for name in claims.SHOWN]
     # the paper's arm is that of its equation; what a profile has not measured is a dash
-    assert [line[1] for line in lines[leaky + 1 : leaky + 7]] == ["71.2", "–", "–", "92.4", "–", "–"]
-    assert lines[leaky + 1][2:] == ["70.0 [69.0, 71.0]"] * 2 and lines[leaky + 3][2:] == ["–", "–"]
+    assert [line[1] for line in arms] == ["71.2", "–", "–", "–", "92.4", "–", "–"]
+    assert arms[0][2:] == ["70.0 [69.0, 71.0]"] * 2 and arms[2][2:] == ["–", "–"]
     held = next(k for k, line in enumerate(lines) if "other recordings" in line[0])
     assert lines[held + 1] == ["before", "–", "50.0 [49.0, 51.0]", "50.0 [49.0, 51.0]"]
     assert shortly.count("**") == 2 * len(claims.SHORTLY)
+
+
+def test_every_arm_is_explained():
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in claims.arms_table().splitlines()[2:]]  # fmt: skip
+    assert [row[1] for row in rows] == [f"`{name}`" for name in ARMS]
+    assert all(len(row) == 3 and all(row) for row in rows) and len({row[2] for row in rows}) == len(rows)
+    (part,) = (row for row in rows if row[1] == "`vae_transfer_part`")
+    assert part == ["after, in part", part[1], "weights a part of the way from *before* to *after*"]
 
 
 def write_pages(root, text):
@@ -248,7 +256,7 @@ def test_committed_pages_agree_with_the_committed_numbers(page, tables):
     assert tables(ROOT / "figures") in (ROOT / page).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "figures/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "figures/README.md", "lib/README.md"])
 def test_a_page_names_files_that_are_there(page):
     """Links, and paths of committed files in the text (a `*` or `<...>` stands for many)."""
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -268,7 +276,7 @@ def test_a_table_of_a_part_of_a_profile_says_so(tmp_path):
     write_profile(tmp_path / claims.GRID)
     planned = len(run_plan.plan(claims.GRID))
     assert planned > 10
-    _, title, _ = claims.table(tmp_path).split("\n\n")
+    _, _, title, _ = claims.table(tmp_path).split("\n\n")
     assert title.endswith(f"10 min on 2 cores for 1 of its {planned} runs**")
 
 
