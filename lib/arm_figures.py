@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 
 from lib.arms import ARMS, label_of
 from lib.evaluation import EQUAL_SHARE, NONCARS
-from lib.figures import line_look, names_below
+from lib.figures import GREY, line_look, names_below
 from lib.measurements import winter_of
 
-GREY = "0.45"
 FAR, FEW_ARMS = "vae_only", 6  # of many arms one may be so far from the others that these would be one point
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
 COLUMNS = 3  # of the names below

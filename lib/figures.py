@@ -23,6 +23,7 @@ from lib.runs import atomic_path
 from lib.visdrone import CLASSES
 
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
+GREY = "0.45"  # of what others are compared with
 COLOURS, LINES = 10, ("-", "--", ":")  # of many curves: another kind of line when the colours are used up
 VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures
     "squared_error": "squared error of an image",
@@ -307,10 +308,12 @@ def latent_search(searches: dict[str, list[dict]], chosen: dict[str, int]) -> Fi
     return figure
 
 
-def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str, str]) -> Figure:
-    """Recall of each class before (ring) and after (point), in each domain; weak classes in bold.
+def recall_changes(
+    before: dict, after: dict, weak: list[str], titles: dict[str, str], control: dict | None = None
+) -> Figure:
+    """Recall of each class before (ring), after (point) and of a control (bar); weak classes in bold.
 
-    before, after: {domain: {class: {recall, n}}}; titles: domain -> what it is.
+    before, after, control: {domain: {class: {recall, n}}}; titles: domain -> what it is.
     """
     figure, axes = plt.subplots(1, len(titles), figsize=(10, 3), sharey=True)
     for axis, (domain, title) in zip(axes, titles.items(), strict=True):
@@ -322,6 +325,8 @@ def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str,
             axis.plot([old, new], [k, k], "-", color=colour, linewidth=1.6)
             axis.plot([old], [k], "o", color=colour, markersize=7, markerfacecolor="white")
             axis.plot([new], [k], "o", color=colour, markersize=4)
+            if control:
+                axis.plot([100 * control[domain][name]["recall"]], [k], "|", color=GREY, markersize=9)
             axis.annotate(f"{new - old:+.1f}", (max(old, new), k), xytext=(6, 0), textcoords="offset points",
                           fontsize=8, va="center")  # fmt: skip
         axis.set(title=title, xlabel="recall, %", xlim=(-2, 112), xticks=range(0, 101, 20))
@@ -329,5 +334,6 @@ def recall_changes(before: dict, after: dict, weak: list[str], titles: dict[str,
     for label in axes[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() in weak else "normal")
     axes[0].set_ylim(len(CLASSES) - 0.5, -0.5)
-    figure.suptitle("ring: before; point: after; bold: weak in winter", fontsize=9)
+    bar = "; bar: control" if control else ""
+    figure.suptitle(f"ring: before; point: after{bar}; bold: weak in winter", fontsize=9)
     return figure

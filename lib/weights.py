@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -69,6 +69,20 @@ def between(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: fl
     return {
         name: torch.lerp(before[name].to(new.device), new, share) if new.is_floating_point() else new.clone()
         for name, new in after.items()
+    }
+
+
+def averaged(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of states of one network, trained from the same weights in different orders.
+
+    What each training lost by chance is lost less in the mean. Running statistics are averaged too; counters
+    are the first's. (Wortsman et al. 2022, arXiv 2203.05482.) Raises InputError for no state.
+    """
+    if not states:
+        raise runs.InputError("trainings to average", "none", "at least one")
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if one.is_floating_point() else one
+        for name, one in states[0].items()
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lib import arm_figures, figures, gains, intervals, measurements, table2
 from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES
+from lib.visdrone import CLASSES
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +116,20 @@ def test_an_arm_far_from_many_others_is_pointed_at():
     assert axis.get_xlim()[0] > 10 and "\u25c2 10.0" in [text.get_text() for text in axis.texts]
     low, high = axis.get_xlim()
     assert low < 50 < high
+
+
+def test_changes_of_recall_stand_beside_their_control():
+    titles = {"source": "summer", "target": "winter"}
+
+    def recalls(share):
+        return {domain: {name: {"recall": share, "n": 9} for name in CLASSES} for domain in titles}
+
+    for control, bars in ((None, 0), (recalls(0.55), len(CLASSES))):
+        drawn = figures.recall_changes(recalls(0.5), recalls(0.7), ["car"], titles, control)
+        for axis in drawn.axes:
+            grey = [line for line in axis.lines if line.get_marker() == "|"]
+            assert len(grey) == bars and all(line.get_xdata() == pytest.approx([55]) for line in grey)
+            assert {text.get_text() for text in axis.texts} == {"+20.0"}
+        assert ("bar: control" in drawn.get_suptitle()) is bool(bars)
+        names = drawn.axes[0].get_yticklabels()
+        assert [label.get_text() for label in names if label.get_fontweight() == "bold"] == ["car"]

@@ -26,7 +26,7 @@ SMALL = {  # on top of the tiny profile: nbval compares only what does not depen
     "08_weak_classes": {
         "critic_examples": 50,
         "groups": [["car"]], "per_class": 12, "latent_dims": [4, 8], "search_steps": 2, "steps": 3,
-        "doses": [8], "fewest": 1, "gap": 0.001,
+        "orders": 2, "doses": [8], "fewest": 1, "gap": 0.001,
     },
 }
 PLAIN = {"compiler": "off", "precision": "float32"}  # fastest for so little work

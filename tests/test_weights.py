@@ -8,7 +8,7 @@ from torch import nn
 from lib.acceleration import ComputePath
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.runs import InputError
-from lib.weights import load_classifier, load_vae, save_network, transfer
+from lib.weights import averaged, load_classifier, load_vae, save_network, transfer
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 NUMBERS = {"groups": 3, "width": 8, "compression": 0.5}
@@ -187,3 +187,19 @@ def test_a_truncated_file_is_refused(pair, tmp_path, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(InputError, match="c.safetensors: found .*, expected a complete safetensors file"):
         load_classifier(file)
+
+
+def test_the_mean_of_states_and_the_first_ones_counters():
+    states = []
+    for number in range(3):
+        state = build_classifier(**NUMBERS).state_dict()
+        states.append({k: torch.full_like(v, 2.0**number if v.is_floating_point() else 5 + number)
+                       for k, v in state.items()})  # fmt: skip
+    found = averaged(states)
+    assert found.keys() == states[0].keys()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, torch.full_like(tensor, 7 / 3 if tensor.is_floating_point() else 5)), name
+    assert not all(tensor.is_floating_point() for tensor in found.values())
+    assert all(torch.equal(one, states[1][name]) for name, one in averaged(states[1:2]).items())
+    with pytest.raises(InputError, match="trainings to average: found none, expected at least one"):
+        averaged([])
