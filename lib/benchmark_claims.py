@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from lib import runs
-from lib.arms import ARMS, CONTROL, STARTS
-from lib.comparison import gain_text, with_most_samples
+from lib.arms import ARMS, STARTS
 
 PYTHON = ".venv/bin/python"
 GRID = "visdrone-val-grid"
 REAL_RUN = "visdrone-val/seed0"  # the run of real frames whose classifiers the panorama benchmark asks
-IN_PART = ("winter_car_recall", "winter_noncar_called_car", "car_recall")  # told of retrainings in part
-DETECTED = "winter_youden"  # winter cars known minus winter non-cars called car
-OVER_SEEDS = ("winter", "vae_transfer", "vae_recoloured", "vae_recoloured_part")  # told of all seeds
 
 
 def _scene_realism(found: dict) -> list[str]:
@@ -63,88 +58,6 @@ def _vae_starts(found: dict) -> list[str] | None:
     distances = " / ".join(f"{last[name]['heldout_frechet']:.1f}" for name in names)
     command = f"`{PYTHON} -m benchmarks.vae_starts runs/{found['run']}`"
     return [claim, command, "100 min without bfloat16", "–", f"{bounds}; {distances}"]
-
-
-def _in_part(found: dict) -> list[str]:
-    """What each retraining in part gains over the control, and what it costs, on the test part."""
-    told = []
-    for arm in (name for name in ARMS if name in found["arms"]):
-        one = found["arms"][arm]
-        control = found["control"]
-        if not one["within_limits"]:
-            told.append(f"{ARMS[arm].label}: no share keeps to the limits")
-            continue
-        moved = (f"{100 * (one['part'][name]['value'] - control[name]['value']):+.1f}" for name in IN_PART)
-        told.append(f"{ARMS[arm].label} ({one['share']:.0%}) {' / '.join(moved)}")
-    measures = "winter cars known / winter non-cars called car / summer cars known"
-    claim = ("retrainings in part, the share chosen on the validation part, against the control (one "
-             f"seed, points on the test part): {measures}")  # fmt: skip
-    command = f"`{PYTHON} -m benchmarks.in_part runs/{found['run']}`"
-    return [claim, command, "seconds, after notebook 05 with these arms", "–", "; ".join(told)]
-
-
-def _gains(entry: dict, against: str, measures: Sequence[str]) -> str:
-    """Differences of an arm from another in points, with their intervals over seeds."""
-    return " / ".join(gain_text(entry["against"][against][name]) for name in measures)
-
-
-def _arms_over_seeds(found: dict) -> list[str] | None:
-    """What the arms gain over the control and cost, over all seeds that were trained."""
-    cells = with_most_samples(found["cells"], "oversampled")
-    if not cells:
-        return None
-    cell = cells[0]
-    seeds = len(cell["arms"]["oversampled"]["seeds"])
-    told = []
-    for name in (name for name in OVER_SEEDS if name in cell["arms"]):
-        entry = cell["arms"][name]
-        own = len(entry["seeds"])
-        about = f" ({own} seed{'s' if own > 1 else ''})" if own != seeds else ""
-        kept = entry.get("kept")
-        about += f" (some of it kept in {sum(map(bool, kept.values()))} seeds)" if kept else ""
-        told.append(f"{ARMS[name].label}{about} {_gains(entry, CONTROL, IN_PART)}")
-    claim = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, {seeds} seeds, against the "
-             "control (points, 95 % over seeds): winter cars known / winter non-cars called car / "
-             "summer cars known")  # fmt: skip
-    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
-
-
-def _generator_over_seeds(found: dict) -> list[str] | None:
-    """What a generator adds to the same winter crops, repeated as often."""
-    told = []
-    for cell in with_most_samples(found["cells"], "oversampled"):
-        entry = cell["arms"].get("vae_transfer", {"against": {}})
-        if "oversampled" in entry["against"]:
-            pairs = entry["against"]["oversampled"][IN_PART[0]]["pairs"]
-            seeds = f"{pairs} seed{'s' if pairs > 1 else ''}"
-            told.append(f"{cell['n_winter']} crops ({seeds}) "
-                        f"{_gains(entry, 'oversampled', IN_PART[:2])}")  # fmt: skip
-    if not told:
-        return None
-    claim = ("new cars against the winter crops repeated as often, without a generator (points, paired by "
-             "seed): winter cars known / winter non-cars called car")  # fmt: skip
-    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
-
-
-def _best_over_seeds(found: dict) -> list[str] | None:
-    """The best arm with a generator against the best without one."""
-    cells = [cell for cell in with_most_samples(found["cells"], "oversampled")
-             if cell["best"] and cell["best"]["chosen_on"] == "validation"]  # fmt: skip
-    if not cells:
-        return None
-    told, pairs = [], max(cell["best"]["difference"][DETECTED]["pairs"] for cell in cells)
-    for cell in cells:
-        best = cell["best"]
-        if best["difference"][DETECTED]["pairs"] == pairs:  # few seeds say nothing
-            names = " against ".join(ARMS[best[side]].label for side in ("with", "without"))
-            told.append(f"{cell['n_winter']} crops {gain_text(best['difference'][DETECTED])} ({names})")
-    claim = ("best arm with a generator against the best without, both chosen on the validation part: winter "
-             f"cars known minus winter non-cars called car (points, {pairs} seeds, paired)")  # fmt: skip
-    return [claim, _over_seeds_command(found), "seconds, after the grid", "–", "; ".join(told)]
-
-
-def _over_seeds_command(found: dict) -> str:
-    return f"`{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}`"
 
 
 def _image_score(found: dict) -> list[str]:
@@ -257,10 +170,6 @@ MEASURED = (
     ("vae_heads", _vae_heads),
     ("vae_objectives", _vae_objectives),
     ("vae_starts", _vae_starts),
-    ("in_part", _in_part),
-    (f"arms_over_seeds_{GRID}", _arms_over_seeds),
-    (f"arms_over_seeds_{GRID}", _generator_over_seeds),
-    (f"arms_over_seeds_{GRID}", _best_over_seeds),
     ("image_score", _image_score),
     ("fast_path", _fast_path),
     ("panorama", _panorama),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lib import run_plan, runs, settings
+from lib.arm_claims import arm_tables
 from lib.arms import ARMS, label_of
 from lib.benchmark_claims import GRID, PYTHON, measured_rows
 from lib.evaluation import NONCARS
@@ -184,7 +185,7 @@ def arms_table() -> str:
 def table(figures: Path) -> str:
     """Every table as Markdown, for the page in `figures`."""
     rows = [*exact_rows(figures), *measured_rows(figures), *loop_rows(figures)]
-    tables = [markdown_table([HEAD, *rows]), arms_table()]
+    tables = [markdown_table([HEAD, *rows]), arms_table(), *arm_tables(figures)]
     for profile in _published(figures, TABLES):
         tables += profile_tables(figures / profile)
     return "\n\n".join(tables)

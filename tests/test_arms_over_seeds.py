@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks import arms_over_seeds
 from benchmarks.arms_over_seeds import NONCARS, RECALL, SUMMER, TOLD, YOUDEN
-from lib import benchmark_claims, runs
+from lib import arm_claims, runs
+from lib import arms as every
 
 SEEDS = (0, 1, 2)
 ARMS = {  # recall and false cars in winter, for seed 0; the others are a little off
@@ -107,11 +108,16 @@ def test_a_variant_is_compared_with_its_seeds_own_control(grid):
 def test_the_readme_tells_both_comparisons(grid, tmp_path):
     assert arms_over_seeds.main(["embedded"]) == 0
     target().rename(target("visdrone-val-grid"))  # the one that the README tells
-    rows = benchmark_claims.measured_rows(target().parents[1])
-    first, second = rows
-    assert "811 winter crops, 1,000 new cars, 3 seeds" in first[0]
-    assert first[1].endswith("benchmarks.arms_over_seeds embedded`") and "after +3" in first[4]
-    assert second[4].startswith("811 crops (3 seeds) -1.3 [") and "50 crops (1 seed) " in second[4]
+    first, second = arm_claims.arm_tables(target().parents[1])  # no validation part: nothing to choose on
+    title, _, head, _, *rows = first.splitlines()
+    assert "811 winter crops, 1,000 new cars, against the control" in title
+    assert "`.venv/bin/python -m benchmarks.arms_over_seeds embedded`" in title
+    cells = {row.split(" | ")[0].strip("| "): row.split(" | ")[1:] for row in rows}
+    told = ARMS.keys() - {"continued"}
+    assert list(cells) == [one.label for name, one in every.ARMS.items() if name in told]
+    assert cells["after"][0] == "3 seeds" and cells["after"][1].startswith("+3")
+    rows = second.splitlines()[4:]
+    assert rows[0].startswith("| 811 | 3 seeds | -1.3 [") and rows[1].startswith("| 50 | 1 seed | ")
 
 
 def test_a_variant_without_its_run_is_one_line(grid, capsys):
@@ -158,8 +164,8 @@ def test_only_pairs_of_seeds_count(grid):
     runs.write_json(few, made)
     assert arms_over_seeds.main(["embedded"]) == 0
     found = runs.read_json(target())
-    told = benchmark_claims._generator_over_seeds(found)[4]
-    assert told.startswith("811 crops (2 seeds) ") and "50 crops" not in told
+    (row,) = arm_claims._against_repeated(found).splitlines()[4:]
+    assert row.startswith("| 811 | 2 seeds | ")
 
 
 def test_an_arm_in_part_says_where_nothing_of_it_stayed(grid):

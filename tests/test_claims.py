@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lib import benchmark_claims, claims, loop_claims, run_plan, runs
+from lib import arm_claims, benchmark_claims, claims, loop_claims, run_plan, runs
 from lib.arms import ARMS, ARMS_WITHOUT_SAMPLES
 from lib.measurements import PROTOCOLS
 from lib.settings import ROOT
@@ -82,20 +82,6 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     row = "encoder transferred / scratch: held-out ELBO (nats); Fréchet distance of the decoder's images"
     assert row in claims.table(figures) and "| 1,032 / 1,017; 12.5 / 13.0 |" in claims.table(figures)
 
-    def place(*values):
-        return {name: {"value": v} for name, v in zip(benchmark_claims.IN_PART, values, strict=True)}
-
-    arms = {"vae_recoloured": {"share": 0.5, "part": place(0.95, 0.25, 0.97), "whole": place(1, 1, 0)}}
-    arms |= {"oversampled": {"share": 1.0, "part": place(0.9, 0.3, 0.98), "whole": place(0, 0, 0)}}
-    for number, arm in enumerate(arms.values()):
-        arm["within_limits"] = number < 2
-    nothing = dict.fromkeys(("part", "whole"), place(0, 0, 0))
-    arms["vae_transfer"] = {"share": 0.0, "within_limits": False} | nothing
-    part = {"run": "a/b", "arms": arms, "control": place(0.93, 0.26, 0.975)}
-    runs.write_json(figures / "benchmarks" / "in_part.json", part)
-    told = "winter crops, repeated (100%) -3.0 / +4.0 / +0.5; after: no share keeps to the limits"
-    told += "; with counterexamples (50%) +2.0 / -1.0 / -0.5"
-    assert f"| {told} |" in claims.table(figures)
     usual = {"absolute_difference": {"f1": 0.6}, "structural_similarity": {"f1": 0.7}}
     changes = {"pairs": 9, "recall": 0.9, "precision": 0.8, "f1": 0.85} | usual
     panorama = {"folder": "place", "changes": changes, "classification": {"car_called_car": None},
@@ -117,6 +103,33 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     assert "(place, 9 pairs)" in text and "| 12 min | – | 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
     assert "with blur / noise, none and six steps" in text and "| -0.90 / -0.85 |" in text
     assert "benchmarks.fast_path some --passes 2` | 5 min | – | -0.10 [-0.40, +0.20] |" in text
+
+
+def test_retrainings_in_part_are_a_table(tmp_path):
+    def place(*values):
+        return {name: {"value": v} for name, v in zip(arm_claims.MEASURES, values, strict=True)}
+
+    arms = {"vae_recoloured": {"share": 0.5, "part": place(0.95, 0.25, 0.97), "whole": place(1, 1, 0)}}
+    arms |= {"oversampled": {"share": 1.0, "part": place(0.9, 0.3, 0.98), "whole": place(0, 0, 0)}}
+    for arm in arms.values():
+        arm["within_limits"] = True
+    nothing = dict.fromkeys(("part", "whole"), place(0, 0, 0))
+    arms["vae_transfer"] = {"share": 0.0, "within_limits": False} | nothing
+    part = {"run": "a/b", "arms": arms, "control": place(0.93, 0.26, 0.975)}
+    assert arm_claims.arm_tables(tmp_path) == []
+    runs.write_json(tmp_path / "benchmarks" / "in_part.json", part)
+    (text,) = arm_claims.arm_tables(tmp_path)
+    title, _, head, _, *rows = text.splitlines()
+    assert title.startswith("**Retrainings in part")
+    assert "`.venv/bin/python -m benchmarks.in_part runs/a/b`" in title
+    assert head.split(" | ")[2:] == ["winter cars known", "winter non-cars called car", "summer cars known |"]
+    assert rows == [
+        "| winter crops, repeated | 100% | -3.0 | +4.0 | +0.5 |",
+        "| after | no share keeps to the limits | – | – | – |",
+        "| with counterexamples | 50% | +2.0 | -1.0 | -0.5 |",
+    ]  # fmt: skip
+    runs.write_json(tmp_path / "benchmarks" / "in_part.json", part | {"arms": {}})
+    assert arm_claims.arm_tables(tmp_path) == []
 
 
 def test_a_command_runs_from_a_fresh_checkout(figures):

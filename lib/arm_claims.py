@@ -1,0 +1,121 @@
+"""What arms gain and cost, as small tables from figures/benchmarks/*.json, for `lib.claims`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lib import runs
+from lib.arms import ARMS, CONTROL
+from lib.benchmark_claims import GRID, PYTHON
+from lib.comparison import gain_text, with_most_samples
+from lib.table2 import markdown_table
+
+MEASURES = {  # of `testsets.measure`, as columns
+    "winter_car_recall": "winter cars known",
+    "winter_noncar_called_car": "winter non-cars called car",
+    "car_recall": "summer cars known",
+}
+DETECTED = "winter_youden"  # winter cars known minus winter non-cars called car
+Rows = list[list[str]]
+
+
+def _told(title: str, command: str, time: str, rows: Rows) -> str | None:
+    """A title with how to get the numbers, then the table; None without a row below the head."""
+    return f"**{title}; `{command}`, {time}**\n\n{markdown_table(rows)}" if len(rows) > 1 else None
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def _in_part(found: dict) -> str | None:
+    """What each retraining in part gains over the control, and what it costs, on the test part."""
+    rows = [["arm", "kept of it", *MEASURES.values()]]
+    for arm in (name for name in ARMS if name in found["arms"]):
+        one, control = found["arms"][arm], found["control"]
+        if not one["within_limits"]:
+            rows.append([ARMS[arm].label, "no share keeps to the limits", *["–"] * len(MEASURES)])
+            continue
+        moved = (f"{100 * (one['part'][name]['value'] - control[name]['value']):+.1f}" for name in MEASURES)
+        rows.append([ARMS[arm].label, f"{one['share']:.0%}", *moved])
+    title = ("Retrainings in part, the share chosen on the validation part, against the control: one seed, "
+             "points on the test part")  # fmt: skip
+    return _told(title, f"{PYTHON} -m benchmarks.in_part runs/{found['run']}",
+                 "seconds, after notebook 05 with these arms", rows)  # fmt: skip
+
+
+def _gains(entry: dict, against: str, measures: Sequence[str]) -> list[str]:
+    """Differences of an arm from another in points, with their intervals over seeds."""
+    return [gain_text(entry["against"][against][name]) for name in measures]
+
+
+def _against_control(found: dict) -> str | None:
+    """What the arms gain over the control and cost, over all seeds that were trained."""
+    cells = with_most_samples(found["cells"], "oversampled")
+    if not cells:
+        return None
+    cell = cells[0]
+    rows = [["arm", "of", *MEASURES.values()]]
+    for name in (name for name in ARMS if CONTROL in cell["arms"].get(name, {}).get("against", {})):
+        entry = cell["arms"][name]
+        of = _seeds(len(entry["seeds"]))
+        if kept := entry.get("kept"):
+            of += f", something kept in {sum(map(bool, kept.values()))}"
+        rows.append([ARMS[name].label, of, *_gains(entry, CONTROL, tuple(MEASURES))])
+    title = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, against the control: "
+             "points, 95 % over seeds")  # fmt: skip
+    return _over_seeds(found, title, rows)
+
+
+def _against_repeated(found: dict) -> str | None:
+    """What a generator adds to the same winter crops, repeated as often."""
+    measures = tuple(MEASURES)[:2]
+    rows = [["winter crops", "of", *(MEASURES[name] for name in measures)]]
+    for cell in with_most_samples(found["cells"], "oversampled"):
+        entry = cell["arms"].get("vae_transfer", {"against": {}})
+        if "oversampled" in entry["against"]:
+            pairs = entry["against"]["oversampled"][measures[0]]["pairs"]
+            rows.append([str(cell["n_winter"]), _seeds(pairs), *_gains(entry, "oversampled", measures)])
+    title = ("New cars (*after*) against the winter crops repeated as often, without a generator: points, "
+             "paired by seed")  # fmt: skip
+    return _over_seeds(found, title, rows)
+
+
+def _best(found: dict) -> str | None:
+    """The best arm with a generator against the best without one, chosen on the validation part."""
+    cells = [cell for cell in with_most_samples(found["cells"], "oversampled")
+             if cell["best"] and cell["best"]["chosen_on"] == "validation"]  # fmt: skip
+    pairs = {cell["n_winter"]: cell["best"]["difference"][DETECTED]["pairs"] for cell in cells}
+    most = max(pairs.values(), default=0)
+    rows = [["winter crops", "best with a generator", "best without", "difference"]]
+    for cell in cells:
+        if pairs[cell["n_winter"]] == most:  # few seeds say nothing
+            names = (ARMS[cell["best"][side]].label for side in ("with", "without"))
+            difference = gain_text(cell["best"]["difference"][DETECTED])
+            rows.append([str(cell["n_winter"]), *names, difference])
+    title = (
+        "The best arm with a generator against the best without, both chosen on the validation part: "
+        f"winter cars known minus winter non-cars called car, points, {_seeds(most)}, paired"
+    )
+    return _over_seeds(found, title, rows)
+
+
+def _over_seeds(found: dict, title: str, rows: Rows) -> str | None:
+    command = f"{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}"
+    return _told(title, command, "seconds, after the grid", rows)
+
+
+MEASURED: tuple[tuple[str, Callable[[dict], str | None]], ...] = (
+    ("in_part", _in_part),
+    (f"arms_over_seeds_{GRID}", _against_control),
+    (f"arms_over_seeds_{GRID}", _against_repeated),
+    (f"arms_over_seeds_{GRID}", _best),
+)  # figures/benchmarks/<benchmark>.json, and a table from it; None where a part was not measured
+
+
+def arm_tables(figures: Path) -> list[str]:
+    """The tables of each benchmark that has been run, each with its title."""
+    files = [(figures / "benchmarks" / f"{name}.json", tell) for name, tell in MEASURED]
+    told = [tell(runs.read_json(file)) for file, tell in files if file.exists()]
+    return [text for text in told if text]
