@@ -9,20 +9,16 @@ from lib import runs
 from lib.arms import ARMS, CONTROL
 from lib.benchmark_claims import GRID, PYTHON
 from lib.comparison import gain_text, with_most_samples
-from lib.table2 import markdown_table
+from lib.evaluation import NONCARS
+from lib.table2 import titled
 
 MEASURES = {  # of `testsets.measure`, as columns
     "winter_car_recall": "winter cars known",
-    "winter_noncar_called_car": "winter non-cars called car",
+    NONCARS: "winter non-cars called car",
     "car_recall": "summer cars known",
 }
 DETECTED = "winter_youden"  # winter cars known minus winter non-cars called car
 Rows = list[list[str]]
-
-
-def _told(title: str, command: str, time: str, rows: Rows) -> str | None:
-    """A title with how to get the numbers, then the table; None without a row below the head."""
-    return f"**{title}; `{command}`, {time}**\n\n{markdown_table(rows)}" if len(rows) > 1 else None
 
 
 def _seeds(count: int) -> str:
@@ -41,8 +37,8 @@ def _in_part(found: dict) -> str | None:
         rows.append([ARMS[arm].label, f"{one['share']:.0%}", *moved])
     title = ("Retrainings in part, the share chosen on the validation part, against the control: one seed, "
              "points on the test part")  # fmt: skip
-    return _told(title, f"{PYTHON} -m benchmarks.in_part runs/{found['run']}",
-                 "seconds, after notebook 05 with these arms", rows)  # fmt: skip
+    command = f"{PYTHON} -m benchmarks.in_part runs/{found['run']}"
+    return _table(title, command, "seconds, after notebook 05 with these arms", rows)
 
 
 def _gains(entry: dict, against: str, measures: Sequence[str]) -> list[str]:
@@ -57,12 +53,14 @@ def _against_control(found: dict) -> str | None:
         return None
     cell = cells[0]
     rows = [["arm", "of", *MEASURES.values()]]
-    for name in (name for name in ARMS if CONTROL in cell["arms"].get(name, {}).get("against", {})):
+    for name in (name for name in ARMS if name in cell["arms"] and name != CONTROL):
         entry = cell["arms"][name]
         of = _seeds(len(entry["seeds"]))
         if kept := entry.get("kept"):
             of += f", something kept in {sum(map(bool, kept.values()))}"
-        rows.append([ARMS[name].label, of, *_gains(entry, CONTROL, tuple(MEASURES))])
+        told = CONTROL in entry["against"]  # not of an arm of which nothing was kept
+        gains = _gains(entry, CONTROL, tuple(MEASURES)) if told else ["–"] * len(MEASURES)
+        rows.append([ARMS[name].label, of, *gains])
     title = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, against the control: "
              "points, 95 % over seeds")  # fmt: skip
     return _over_seeds(found, title, rows)
@@ -101,9 +99,29 @@ def _best(found: dict) -> str | None:
     return _over_seeds(found, title, rows)
 
 
+def _threshold(found: dict) -> str | None:
+    """What a threshold costs that undoes the arm's false cars."""
+    rows = [["arm", "of", *MEASURES.values()]]
+    for name in (name for name in ARMS if name in found["arms"]):
+        entry = found["arms"][name]
+        moved = (gain_text(entry["moved"][measure]) for measure in MEASURES)
+        rows.append([ARMS[name].label, _seeds(len(entry["seeds"])), *moved])
+    title = (
+        "At a threshold, chosen on the validation part, at which no more winter non-cars are called car than "
+        "by the control: against the control, points, 95 % over seeds"
+    )
+    command = f"{PYTHON} -m benchmarks.threshold {found['profile']}"
+    return _table(title, command, "seconds, after the grid", rows)
+
+
 def _over_seeds(found: dict, title: str, rows: Rows) -> str | None:
     command = f"{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}"
-    return _told(title, command, "seconds, after the grid", rows)
+    return _table(title, command, "seconds, after the grid", rows)
+
+
+def _table(title: str, command: str, time: str, rows: Rows) -> str | None:
+    """A titled table; None without a row below the head."""
+    return titled(title, command, time, rows) if len(rows) > 1 else None
 
 
 MEASURED: tuple[tuple[str, Callable[[dict], str | None]], ...] = (
@@ -111,6 +129,7 @@ MEASURED: tuple[tuple[str, Callable[[dict], str | None]], ...] = (
     (f"arms_over_seeds_{GRID}", _against_control),
     (f"arms_over_seeds_{GRID}", _against_repeated),
     (f"arms_over_seeds_{GRID}", _best),
+    (f"threshold_{GRID}", _threshold),
 )  # figures/benchmarks/<benchmark>.json, and a table from it; None where a part was not measured
 
 

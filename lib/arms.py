@@ -25,7 +25,7 @@ class Arm(NamedTuple):
 BEFORE, CONTROL = "none", "continued"  # no retraining; the same one without new pictures
 _WHOLE = {
     "none": Arm("before", "", False, "not retrained: it knows summer alone"),
-    "continued": Arm("control", "_continued", False, "nothing, for as many steps"),
+    "continued": Arm("control", "_continued", False, "nothing new, for as many steps"),
     "winter": Arm("winter crops", "_winter", False, "the winter cars as they are, each once"),
     "oversampled": Arm("winter crops, repeated", "_oversampled", False,
                        "the winter cars, repeated as often as there are new ones"),
@@ -42,11 +42,11 @@ _WHOLE = {
     "vae_transfer": Arm("after", "_retrained", True,
                         "new cars to which the detail of the winter car behind each is given back"),
     "vae_selected": Arm("after, best new cars", "_vae_selected", True,
-                        "of three times as many the third that a critic finds most intact"),
+                        "of all new cars those that a critic finds most intact, as many as *after* has"),
     "winter_and_vae": Arm("after, and winter crops", "_winter_and_vae", True,
                           "the new cars of *after* and the winter cars"),
     "vae_only": Arm("car from VAE cars alone", "_vae_only", True,
-                    "the new cars of *after* instead of VisDrone's cars"),
+                    "the new cars of *after* instead of VisDrone's cars, which it was made to forget"),
     "vae_recoloured": Arm("with counterexamples", "_recoloured", True,
                           "the new cars of *after*, and other classes in their colours"),
 }  # fmt: skip

@@ -19,13 +19,15 @@ from lib import run_plan, runs, settings
 from lib.arm_claims import arm_tables
 from lib.arms import ARMS, label_of
 from lib.benchmark_claims import GRID, PYTHON, measured_rows
+from lib.division import N_WINTER
 from lib.evaluation import NONCARS
-from lib.loop_claims import loop_rows
+from lib.loop_claims import loop_tables
 from lib.measurements import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
 from lib.report import frames_text
 from lib.runs import InputError
 from lib.table2 import (
+    PAPER_N_SYNTHETIC,
     arms_of,
     markdown_table,
     paper_numbers,
@@ -85,9 +87,10 @@ def _planned(profile: str) -> list[str]:
     return run_plan.plan(profile) if profile in settings.profile_names() else []
 
 
-class Told(NamedTuple):
+class Published(NamedTuple):
     """What a committed profile is, to stand above or beside its numbers."""
 
+    profile: str
     summary: pd.DataFrame  # of table2_summary.json
     frames: str
     command: str
@@ -96,7 +99,7 @@ class Told(NamedTuple):
     runs: list[str]  # that were collected
 
 
-def told(folder: Path) -> Told:
+def read_published(folder: Path) -> Published:
     """Read what `make publish` wrote of a profile."""
     summary = pd.DataFrame(runs.read_json(folder / "table2_summary.json"))
     about, origin, times = (
@@ -108,24 +111,28 @@ def told(folder: Path) -> Told:
     frames = about.get("frames_text") or frames_text(origin["data"])
     command = f"make reproduce{'' if folder.name == 'embedded' else f' PROFILE={folder.name}'}"
     machine = origin["machine"]["gpu"] or f"{origin['machine']['cores']} cores"
-    return Told(summary, frames, command, f"{seconds / 60:.0f} min", machine, about.get("runs", []))
+    minutes, collected = f"{seconds / 60:.0f} min", about.get("runs", [])
+    return Published(folder.name, summary, frames, command, minutes, machine, collected)
 
 
 def headline(figures: Path) -> str:
     """The README's tables: what must agree to the unit, then Table 2 in short, the paper's beside ours.
 
-    A row an arm; a column a profile of HEADLINE that is there, by object.
+    A row an arm; a column a profile of HEADLINE that is there.
     """
     exact = markdown_table([HEAD, *exact_rows(figures)])
-    profiles = [told(figures / name) for name in _published(figures, HEADLINE)]
+    profiles = [read_published(figures / name) for name in _published(figures, HEADLINE)]
     if not profiles:
         return exact
-    places = [table2_settings(one.summary)[0] for one in profiles]
-    head = ["%, [95 % interval]", "paper", *(f"{one.frames}; {winter_of(one.summary, 'winter_car_recall')}"
-                                             for one in profiles)]  # fmt: skip
+    places = [table2_settings(one.summary)[0] for one in profiles]  # by object, where that was run
+    winters = [winter_of(one.summary, "winter_car_recall") for one in profiles]
+    heads = [f"`{one.profile}`, split by {place[0]}: {one.frames}; {winter}"
+             for one, place, winter in zip(profiles, places, winters, strict=True)]  # fmt: skip
+    head = ["%, [95 % interval]", "paper", *heads]
+    numbers = (f"{n_winter:,}, {n_synthetic:,}" for _, n_winter, n_synthetic in places)
     rows = [
         ["command, time", "–", *(f"`{one.command}`, {one.time} on {one.machine}" for one in profiles)],
-        ["winter cars, new cars", "811, 10,000", *(f"{n_winter:,}, {n:,}" for _, n_winter, n in places)],
+        ["winter cars, new cars", f"{N_WINTER:,}, {PAPER_N_SYNTHETIC:,}", *numbers],
         ["seeds", "one", *map(seeds_text, (one.summary for one in profiles), places)],
     ]
     for title, metric, protocol, arms in SHORTLY:
@@ -143,7 +150,13 @@ def _published(figures: Path, profiles: Sequence[str]) -> list[str]:
     return [name for name in profiles if (figures / name / "table2_summary.json").exists()]
 
 
-def _cells(summary: pd.DataFrame, setting: tuple, metric: str, protocol: str | None, arms: Sequence[str]):
+def _cells(
+    summary: pd.DataFrame,
+    setting: tuple[str, int, int],
+    metric: str,
+    protocol: str | None,
+    arms: Sequence[str],
+) -> list[str]:
     """One line of Table 2, an arm a cell; dashes where it was not measured."""
     lines = table2_lines(summary, setting, arms)
     return next((cells for _, *which, cells in lines if which == [metric, protocol]), ["–"] * len(arms))
@@ -151,7 +164,7 @@ def _cells(summary: pd.DataFrame, setting: tuple, metric: str, protocol: str | N
 
 def profile_tables(folder: Path) -> list[str]:
     """Table 2 of one profile, one for each split: a line on what it is, then a row for each measure."""
-    profile, one = folder.name, told(folder)
+    profile, one = folder.name, read_published(folder)
     summary, winter = one.summary, winter_of(one.summary, "winter_car_recall")
     every, places = arms_of(summary), table2_settings(summary)
     arms = [arm for arm in every if arm in SHOWN] if len(every) > len(SHOWN) else every
@@ -178,14 +191,14 @@ def profile_tables(folder: Path) -> list[str]:
 
 def arms_table() -> str:
     """Every arm: what tables and figures call it, what code and files do, what it is retrained with."""
-    head = ["in tables", "in code", "retrained with VisDrone's training part and"]
+    head = ["in tables", "in code", "retrained with, beside the summer's training part"]
     return markdown_table([head, *([arm.label, f"`{name}`", arm.about] for name, arm in ARMS.items())])
 
 
 def table(figures: Path) -> str:
     """Every table as Markdown, for the page in `figures`."""
-    rows = [*exact_rows(figures), *measured_rows(figures), *loop_rows(figures)]
-    tables = [markdown_table([HEAD, *rows]), arms_table(), *arm_tables(figures)]
+    rows = [*exact_rows(figures), *measured_rows(figures)]
+    tables = [markdown_table([HEAD, *rows]), arms_table(), *arm_tables(figures), *loop_tables(figures)]
     for profile in _published(figures, TABLES):
         tables += profile_tables(figures / profile)
     return "\n\n".join(tables)
@@ -201,10 +214,10 @@ def write(root: Path | None = None) -> None:
     written = {}
     for page, tables in pages.items():
         text = page.read_text(encoding="utf-8") if page.exists() else ""
-        if text.count(START) != 1 or text.count(END) != 1:
-            raise InputError(page, "no place for the claims", f"{START} and {END}, once each")
-        head, rest = text.split(START)
-        tail = rest.split(END)[1]
+        head, start, rest = text.partition(START)
+        _, end, tail = rest.partition(END)
+        if not (start and end) or text.count(START) != 1 or text.count(END) != 1:
+            raise InputError(page, "no place for the claims", f"{START} and {END} after it, once each")
         written[page] = f"{head}{START}\n{tables(root / 'figures')}\n{END}{tail}"
     for page, text in written.items():
         runs.write_text(page, text)

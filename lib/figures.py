@@ -24,6 +24,7 @@ from lib.visdrone import CLASSES
 
 PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
 GREY = "0.45"  # of what others are compared with
+BESIDE = {"|": "bar", "x": "cross"}  # marks of `recall_changes`, and what they are called
 COLOURS, LINES = 10, ("-", "--", ":")  # of many curves: another kind of line when the colours are used up
 VAE_PANELS = {  # of `vae_curves`: what notebook 03 measures
     "squared_error": "squared error of an image",
@@ -309,11 +310,12 @@ def latent_search(searches: dict[str, list[dict]], chosen: dict[str, int]) -> Fi
 
 
 def recall_changes(
-    before: dict, after: dict, weak: list[str], titles: dict[str, str], control: dict | None = None
+    before: dict, after: dict, weak: list[str], titles: dict[str, str], others: dict[str, dict] | None = None
 ) -> Figure:
-    """Recall of each class before (ring), after (point) and of a control (bar); weak classes in bold.
+    """Recall of each class before (ring) and after (point), in each domain; weak classes in bold.
 
-    before, after, control: {domain: {class: {recall, n}}}; titles: domain -> what it is.
+    before, after: {domain: {class: {recall, n}}}; titles: domain -> what it is. others: name -> the same, of
+    what it is compared with, at most as many as BESIDE; drawn in grey.
     """
     figure, axes = plt.subplots(1, len(titles), figsize=(10, 3), sharey=True)
     for axis, (domain, title) in zip(axes, titles.items(), strict=True):
@@ -325,8 +327,8 @@ def recall_changes(
             axis.plot([old, new], [k, k], "-", color=colour, linewidth=1.6)
             axis.plot([old], [k], "o", color=colour, markersize=7, markerfacecolor="white")
             axis.plot([new], [k], "o", color=colour, markersize=4)
-            if control:
-                axis.plot([100 * control[domain][name]["recall"]], [k], "|", color=GREY, markersize=9)
+            for mark, other in zip(BESIDE, (others or {}).values(), strict=False):
+                axis.plot([100 * other[domain][name]["recall"]], [k], mark, color=GREY, markersize=8)
             axis.annotate(f"{new - old:+.1f}", (max(old, new), k), xytext=(6, 0), textcoords="offset points",
                           fontsize=8, va="center")  # fmt: skip
         axis.set(title=title, xlabel="recall, %", xlim=(-2, 112), xticks=range(0, 101, 20))
@@ -334,6 +336,6 @@ def recall_changes(
     for label in axes[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() in weak else "normal")
     axes[0].set_ylim(len(CLASSES) - 0.5, -0.5)
-    bar = "; bar: control" if control else ""
-    figure.suptitle(f"ring: before; point: after{bar}; bold: weak in winter", fontsize=9)
+    told = "".join(f"; {BESIDE[mark]}: {name}" for mark, name in zip(BESIDE, others or {}, strict=False))
+    figure.suptitle(f"ring: before; point: after{told}; bold: weak in winter", fontsize=9)
     return figure

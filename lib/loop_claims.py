@@ -1,48 +1,75 @@
-"""The claims of the automatic loop: a row a profile, from figures/<profile>/metrics/ (`lib.claims`)."""
+"""What the automatic loop did, a table a profile, from figures/<profile>/metrics/ (`lib.claims`)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib import runs
 from lib.benchmark_claims import GRID
 from lib.intervals import ROUNDING
+from lib.runs import InputError
+from lib.table2 import titled
 
 LOOPS = ("embedded", "visdrone-val", GRID, "paper")  # profiles whose loops are told
 GAINED = 0.05  # recall that a weak class is to gain
+WAYS = {"after": "the loop", "control": "control", "repeated": "crops repeated"}  # of the test part
+SEASON = {"source": "in summer", "target": "under snow"}
 
 
-def loop_rows(figures: Path) -> list[list[str]]:
-    """What the automatic loop (notebook 08) did on the test parts, a row a profile."""
-    rows = []
+def loop_tables(figures: Path) -> list[str]:
+    """What the automatic loop (notebook 08) did on the test parts, a table a profile, each with its title.
+
+    Raises InputError where the runs of a profile were retrained by different recipes.
+    """
+    tables = []
     for profile in LOOPS:
-        files = sorted((figures / profile / "metrics").glob("*/weak_classes.json"))
-        reports = [runs.read_json(file) for file in files]
+        reports = {
+            file.parent.name: runs.read_json(file)
+            for file in sorted((figures / profile / "metrics").glob("*/weak_classes.json"))
+        }
         if not reports:
             continue
-        kept = sum(report["accepted"] is not None for report in reports)
-        ours = f"kept in {kept} of {len(reports)} seeds"
-        if len(reports) > 1:
-            gained = sum(map(_gained, reports))
-            ours += f", a weak class {100 * GAINED:.0f} points better in {gained} of them"
-        if kept:
-            weak, others = _loop_changes(reports)
-            told = [", ".join(weak), *others[:1], _loop_control(reports)]
-            ours += "; " + "; ".join(text for text in told if text)
-        claim = (f"automatic loop, profile {profile}: change of each weak class's winter recall; then the "
-                 "other class that lost most (points on the test part, objects in brackets)")  # fmt: skip
-        command = f"`make improve{'' if profile == 'embedded' else f' PROFILE={profile}'}`"
-        rows.append([claim, command, _loop_time(figures / profile, len(reports)), "none", ours])
-    return rows
+        recipes = {run: report.get("recipe") for run, report in reports.items()}  # older code wrote none
+        first, *others = recipes
+        for run in others:
+            if recipes[run] != recipes[first]:
+                where = figures / profile / "metrics" / run / "weak_classes.json"
+                raise InputError(where, f"recipe {recipes[run]}", f"{recipes[first]}, as {first} has")
+        found = list(reports.values())
+        kept = sum(report["accepted"] is not None for report in found)
+        told = f"something kept in {kept} of {len(found)} seed{'s' if len(found) > 1 else ''}"
+        if len(found) > 1:
+            gained = sum(map(_gained, found))
+            told += f", a weak class {100 * GAINED:.0f} points better in {gained}"
+        title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
+        command = f"make improve{'' if profile == 'embedded' else f' PROFILE={profile}'}"
+        rows = [["class (objects)", *WAYS.values()], *_changes(found)]
+        tables.append(titled(title, command, _time(figures / profile, list(reports)), rows))
+    return tables
 
 
-def _loop_time(folder: Path, seeds: int) -> str:
-    """How long a seed of the loop took: on a GPU by its clock, else as it was on two cores."""
-    times, origin = folder / "timing.json", folder / "provenance.json"
-    if times.exists() and origin.exists() and (card := runs.read_json(origin)["machine"]["gpu"]):
-        if seconds := runs.read_json(times).get("by_stage", {}).get("08_weak_classes"):
-            return f"{seconds / seeds:.0f} s a seed on {card}"
-    return "60 min a seed without bfloat16"
+def _time(folder: Path, seeds: Sequence[str]) -> str:
+    """How long a seed of the loop took and where, if that is known of each."""
+    files = [folder / "metrics" / seed / "weak_classes_timing.json" for seed in seeds]
+    if all(file.exists() for file in files):
+        told = [runs.read_json(file) for file in files]
+        (machine, *others) = [one["machine"] for one in told]
+        seconds = [one["seconds"] for one in told]
+        if any(other != machine for other in others):
+            return f"{min(seconds) / 60:.0f} to {max(seconds) / 60:.0f} min a seed on different machines"
+    else:  # of older code: among the times of the profile's notebooks
+        times, origin = folder / "timing.json", folder / "provenance.json"
+        if not (times.exists() and origin.exists()):
+            return "not timed"
+        machine = runs.read_json(origin)["machine"]
+        by_run = runs.read_json(times).get("seconds", {}).get("08_weak_classes", {})
+        if not set(seeds) <= set(by_run):
+            return "not timed"
+        seconds = [by_run[seed] for seed in seeds]
+    mean = sum(seconds) / len(seconds)
+    long = f"{mean / 60:.0f} min" if mean >= 120 else f"{mean:.0f} s"
+    return f"{long} a seed on {machine['gpu'] or str(machine['cores']) + ' cores'}"
 
 
 def _gained(report: dict) -> bool:
@@ -55,47 +82,40 @@ def _gained(report: dict) -> bool:
     )
 
 
-def _loop_changes(reports: list[dict]) -> tuple[list[str], list[str]]:
-    """Weak classes in winter, and all others in either season with the worst first: mean changes as text.
+def _changes(reports: list[dict]) -> list[list[str]]:
+    """Rows of weak classes in winter, then the one of all others in either season that lost most.
 
-    A weak class's mean is over the seeds in which it was weak and something was kept; objects are of all.
+    A weak class's mean is over the seeds in which it was weak and something was kept, what it is compared
+    with too; the others' over all, as one that keeps nothing changes nothing. Objects are of all seeds.
     """
-    changes: dict[tuple[str, str], list[float]] = {}
+
+    def change(report: dict, way: str, domain: str, name: str) -> float | None:
+        if way not in report["test"]:
+            return None
+        before, found = (report["test"][when][domain][name]["recall"] for when in ("before", way))
+        return 100 * (found - before)
+
+    def mean(values: Sequence[float | None]) -> str:
+        known = values and all(value is not None for value in values)  # a report of older code has none
+        return f"{sum(values) / len(values):+.1f}" if known else "–"
+
     objects: dict[tuple[str, str], int] = {}
-    weak_in: dict[str, list[float]] = {}
-    for report in reports:  # one that keeps nothing changes nothing
-        before, after = report["test"]["before"], report["test"]["after"]
-        for domain, classes in before.items():
-            for name, row in classes.items():
-                change = 100 * (after[domain][name]["recall"] - row["recall"])
-                changes.setdefault((domain, name), []).append(change)
-                objects[domain, name] = objects.get((domain, name), 0) + row["n"]
-                if domain == "target" and name in report["weak"] and report["accepted"] is not None:
-                    weak_in.setdefault(name, []).append(change)
-    changes |= {("target", name): values for name, values in weak_in.items()}
-    mean = {key: sum(values) / len(values) for key, values in changes.items()}
-    weak = [("target", name) for name in dict.fromkeys(name for r in reports for name in r["weak"])]
-    others = sorted(mean.keys() - set(weak), key=lambda key: (mean[key], key))
-    season = {"source": "summer", "target": "winter"}
-    return (
-        [f"{name} {mean[domain, name]:+.1f} ({objects[domain, name]})" for domain, name in weak],
-        [f"{name} in {season[domain]} {mean[domain, name]:+.1f} ({objects[domain, name]})"
-         for domain, name in others],
-    )  # fmt: skip
-
-
-def _loop_control(reports: list[dict]) -> str:
-    """What the control, trained on without new images, changes of the classes that were weak: mean changes.
-
-    Empty where a report of older code has none.
-    """
-    changes: dict[str, list[float]] = {}
     for report in reports:
-        found = report["test"]
-        if "control" not in found:
-            return ""
-        for name in report["weak"] if report["accepted"] is not None else ():
-            before, control = (found[when]["target"][name]["recall"] for when in ("before", "control"))
-            changes.setdefault(name, []).append(100 * (control - before))
-    means = (f"{name} {sum(values) / len(values):+.1f}" for name, values in changes.items())
-    return f"the control: {', '.join(means)}"
+        for domain, classes in report["test"]["before"].items():
+            for name, row in classes.items():
+                objects[domain, name] = objects.get((domain, name), 0) + row["n"]
+    weak = [("target", name) for name in dict.fromkeys(name for report in reports for name in report["weak"])]
+    rows = []
+    for domain, name in weak:
+        kept = [report for report in reports if name in report["weak"] and report["accepted"] is not None]
+        means = (mean([change(report, way, domain, name) for report in kept]) for way in WAYS)
+        rows.append([f"{name} {SEASON[domain]} ({objects[domain, name]:,})", *means])
+    losses = {}
+    for domain, name in objects.keys() - set(weak):
+        of = [report for report in reports if name in report["test"]["before"][domain]]
+        losses[domain, name] = sum(change(report, "after", domain, name) for report in of) / len(of)
+    if losses and any(report["accepted"] is not None for report in reports):
+        domain, name = min(losses, key=lambda key: (losses[key], key))
+        place = f"{name} {SEASON[domain]} ({objects[domain, name]:,}), of the others the one that lost most"
+        rows.append([place, f"{losses[domain, name]:+.1f}", *["–"] * (len(WAYS) - 1)])
+    return rows

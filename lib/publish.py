@@ -35,7 +35,7 @@ MORE_TABLES = (  # published where a run has them
     "leak.csv", "paired.csv", "closed_distance.csv", "validation.csv", "baselines_validation.csv",
     "mcnemar.json",
 )  # fmt: skip
-LOOP = "weak_classes.json"  # of notebook 08
+LOOP, LOOP_TIME = "weak_classes.json", "weak_classes_timing.json"  # of notebook 08; how long it took
 LOOP_FIGURES = ("weak_classes.png", "ensemble_search.png", "images_ensemble.png")
 LARGEST_NOTEBOOK = 1_500_000  # bytes; more, and a code host does not show it
 OURS = {
@@ -101,8 +101,12 @@ def loop_files(profile: str) -> dict[str, Path]:
         if classifier.exists() and classifier.stat().st_mtime > loop.stat().st_mtime:
             found = f"older than {run}/classifier.safetensors"
             raise InputError(loop, found, f"make improve PROFILE={profile}")
-    files = {f"metrics/{path.parent.name}/{LOOP}": path for path in committed.glob(f"metrics/*/{LOOP}")}
+    files = {f"metrics/{path.parent.name}/{path.name}": path
+             for name in (LOOP, LOOP_TIME) for path in committed.glob(f"metrics/*/{name}")
+             if name == LOOP or path.parent.name not in here}  # fmt: skip
     files |= {f"metrics/{run}/{LOOP}": folder / run / "metrics" / LOOP for run in here}
+    times = {run: folder / run / "timing/08_weak_classes.json" for run in here}
+    files |= {f"metrics/{run}/{LOOP_TIME}": path for run, path in times.items() if path.exists()}
     place = folder / here[0] / "figures" if here else committed
     shown = not here or _drawn(profile, here[0])
     names = [name for name in LOOP_FIGURES if shown or not name.startswith("images_")]

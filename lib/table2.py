@@ -19,6 +19,7 @@ PAPER_TABLE2 = {  # percent, (before, after); section 5 and Table 2; None: the p
     ("winter_car_recall", "paper"): (71.2, 92.4),
     ("accuracy", None): (92.2, None),
 }
+PAPER_N_SYNTHETIC = 10_000  # section 5: cars that the paper's generator made
 LINES = (  # of Table 2: metric, protocol (None: both have the same), title
     ("car_recall", None, "Summer cars: recall"),
     ("winter_car_recall", "heldout", "Winter cars ({winter}): recall, held out"),
@@ -158,6 +159,11 @@ def paper_numbers(metric: str, protocol: str | None, paper: Mapping = PAPER_TABL
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Markdown from rows of cells, the first of them the head."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
+
+
+def titled(title: str, command: str, time: str, rows: Sequence[Sequence[str]]) -> str:
+    """`markdown_table` below a title, the command that gives its numbers and how long that takes."""
+    return f"**{title}; `{command}`, {time}**\n\n{markdown_table(rows)}"
 
 
 def table2_markdown(summary: pd.DataFrame, arms: Sequence[str] | None = None, frames: str = "",

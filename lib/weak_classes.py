@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
+from lib.batches import torch_seed
 from lib.intervals import ROUNDING, wilson
 from lib.retraining import check_shares
 from lib.runs import InputError
 from lib.visdrone import CLASSES
+from lib.weights import averaged
 
 Part = tuple[np.ndarray, np.ndarray]  # images uint8 (n, 32, 32, 3), labels int (n,)
 DOMAINS = ("source", "target")
@@ -85,6 +88,14 @@ def judge(before: Mapping, after: Mapping, weak: Sequence[str], rule: Rule) -> d
     return {"accepted": gain > ROUNDING and not losses, "gain": gain, "losses": losses}
 
 
+def repeated_crops(target: Part, weak: Sequence[str], dose: int) -> Part:
+    """Target images of each weak class, repeated in turn until there are `dose` of it: no generator."""
+    images, labels = target
+    own = [np.flatnonzero(labels == CLASSES.index(name)) for name in weak]
+    rows = np.concatenate([found[np.arange(dose) % len(found)] for found in own])
+    return images[rows], labels[rows]
+
+
 def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str], dose: int) -> Part:
     """Target images of the classes that are not weak, to stand beside `dose` new ones of each weak class.
 
@@ -102,6 +113,21 @@ def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str],
             rows.append(own[np.arange(round(scale * usual[k])) % len(own)])
     chosen = np.concatenate(rows) if rows else np.empty(0, int)
     return images[chosen], labels[chosen]
+
+
+def check_doses(doses: Sequence[int], orders: int = 1) -> None:
+    """InputError unless the doses, one at least, and the orders are whole numbers from 1."""
+    for name, values in (("doses", list(doses)), ("orders", [orders])):
+        if not values or not all(type(value) is int and value >= 1 for value in values):
+            raise InputError(name, str(values), "whole numbers from 1, one at least")
+
+
+def in_orders(train: Callable[[str, int], Mapping[str, Tensor]], orders: int, seed: int) -> dict[str, Tensor]:
+    """Mean weights of `orders` trainings from the same start, each in an order of its own.
+
+    train(name, seed): trains once and gives the state; the name tells the trainings apart, 0, 1, ...
+    """
+    return averaged([train(str(order), torch_seed(seed, order)) for order in range(orders)])
 
 
 def improve(
@@ -125,8 +151,7 @@ def improve(
     accepted (dose and share; None: the classifier stays as it was). Raises InputError for no dose or no
     share, or a missing domain.
     """
-    if not doses or min(doses) < 1:
-        raise InputError("doses", f"{list(doses)}", "numbers of new images for a class, at least one")
+    check_doses(doses)
     check_shares(shares)
     if set(valid) != set(DOMAINS):
         raise InputError("validation parts", ", ".join(valid), " and ".join(DOMAINS))
@@ -141,7 +166,7 @@ def improve(
         for share in shares:
             after = recalls(between(share), valid)
             judged = judge(before, after, weak, rule)
-            tries.append({"dose": int(dose), "share": float(share), "after": after} | judged)
+            tries.append({"dose": dose, "share": float(share), "after": after} | judged)
         report["tries"] += tries
         kept = [one for one in tries if one["accepted"]]
         if kept:

@@ -105,9 +105,9 @@ def test_a_variant_is_compared_with_its_seeds_own_control(grid):
     assert few["vae_transfer"]["closed"] is None  # no arm with the winter crops alone
 
 
-def test_the_readme_tells_both_comparisons(grid, tmp_path):
+def test_both_comparisons_are_among_the_claims(grid, tmp_path):
     assert arms_over_seeds.main(["embedded"]) == 0
-    target().rename(target("visdrone-val-grid"))  # the one that the README tells
+    target().rename(target("visdrone-val-grid"))  # the one that is told
     first, second = arm_claims.arm_tables(target().parents[1])  # no validation part: nothing to choose on
     title, _, head, _, *rows = first.splitlines()
     assert "811 winter crops, 1,000 new cars, against the control" in title

@@ -1,4 +1,4 @@
-"""The README's table is made from committed numbers, all of them and nothing else."""
+"""The tables of claims are made from committed numbers, all of them and nothing else."""
 
 from __future__ import annotations
 
@@ -258,6 +258,9 @@ def test_a_page_without_marks_is_an_error_and_both_stay(tmp_path, spoilt):
     assert [page.read_text(encoding="utf-8") for page in pages] == (
         ["nothing here\n", marks] if spoilt == 0 else [marks, "nothing here\n"]
     )
+    pages[spoilt].write_text(f"{claims.END}\n{claims.START}\n", encoding="utf-8")  # the wrong way round
+    with pytest.raises(runs.InputError, match="no place for the claims"):
+        claims.write(tmp_path)
     pages[spoilt].unlink()
     with pytest.raises(runs.InputError, match="no place for the claims"):
         claims.write(tmp_path)
@@ -266,7 +269,32 @@ def test_a_page_without_marks_is_an_error_and_both_stay(tmp_path, spoilt):
 @pytest.mark.parametrize(("page", "tables"), [("README.md", claims.headline),
                                               ("figures/README.md", claims.table)])  # fmt: skip
 def test_committed_pages_agree_with_the_committed_numbers(page, tables):
-    assert tables(ROOT / "figures") in (ROOT / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    between = text.split(claims.START)[1].split(claims.END)[0]
+    assert between == f"\n{tables(ROOT / 'figures')}\n"
+
+
+def test_every_interval_that_the_readme_tells_is_among_all_numbers():
+    """It is typed twice, in short and in full; a loss may be told as a gain with the sign turned."""
+
+    def intervals(text):
+        found = re.findall(r"\[([+-]?\d+\.?\d*), ([+-]?\d+\.?\d*)\]", text)
+        return {tuple(sorted(abs(float(end)) for end in pair)) for pair in found}
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    prose = text.split(claims.START)[0] + text.split(claims.END)[1]
+    told = intervals(prose)
+    assert len(told) > 5
+    assert told <= intervals((ROOT / "figures" / "README.md").read_text(encoding="utf-8"))
+
+
+def test_every_module_has_its_place_in_the_list():
+    text = (ROOT / "lib" / "README.md").read_text(encoding="utf-8")
+    (modules, benchmarks) = text.split("```")[1:4:2]
+    for folder, listed in (("lib", modules), ("benchmarks", benchmarks)):
+        for file in (ROOT / folder).glob("*.py"):
+            name = re.sub(r"^(bench|panorama)_\w+$", r"\1", file.stem)
+            assert name == "__init__" or re.search(rf"\b{name}\b", listed), file.name
 
 
 @pytest.mark.parametrize("page", ["README.md", "figures/README.md", "lib/README.md"])
@@ -293,40 +321,61 @@ def test_a_table_of_a_part_of_a_profile_says_so(tmp_path):
     assert title.endswith(f"10 min on 2 cores for 1 of its {planned} runs**")
 
 
+def loop_report(accepted, weak, before, after, recipe=None, **others):
+    """A report of notebook 08: recalls by domain and class, of 50 objects (buses: 3) a class."""
+    parts = {"before": before, "after": after} | others
+    found = {name: {domain: {c: {"recall": x, "n": 50 if c != "bus" else 3} for c, x in values.items()}
+                    for domain, values in part.items()}
+             for name, part in parts.items()}  # fmt: skip
+    report = {"accepted": accepted, "weak": weak, "test": found, "rule": {"fewest": 20}}
+    return report | ({"recipe": recipe} if recipe else {})
+
+
+OLD = {"source": {"car": 0.9, "bus": 0.5}, "target": {"car": 0.5, "truck": 0.8}}
+NEW = {"source": {"car": 0.89, "bus": 0.1}, "target": {"car": 0.6, "truck": 0.79}}
+
+
 def test_the_loop_is_told_by_its_test_parts(tmp_path):
-    def report(accepted, weak, before, after):
-        found = {name: {domain: {c: {"recall": x, "n": 50 if c != "bus" else 3} for c, x in values.items()}
-                        for domain, values in parts.items()}
-                 for name, parts in (("before", before), ("after", after))}  # fmt: skip
-        return {"accepted": accepted, "weak": weak, "test": found, "rule": {"fewest": 20}}
-
-    assert loop_claims.loop_rows(tmp_path) == []
+    assert loop_claims.loop_tables(tmp_path) == []
     folder = tmp_path / "visdrone-val-grid" / "metrics"
-    old = {"source": {"car": 0.9, "bus": 0.5}, "target": {"car": 0.5, "truck": 0.8}}
-    new = {"source": {"car": 0.89, "bus": 0.1}, "target": {"car": 0.6, "truck": 0.79}}
-    runs.write_json(folder / "seed0/weak_classes.json", report(300, ["car"], old, new))
-    runs.write_json(folder / "seed1/weak_classes.json", report(None, ["car"], old, old))
-    ((claim, command, _, paper, ours),) = loop_claims.loop_rows(tmp_path)
-    assert "profile visdrone-val-grid" in claim and command == "`make improve PROFILE=visdrone-val-grid`"
+    runs.write_json(folder / "seed0/weak_classes.json", loop_report(300, ["car"], OLD, NEW))
+    runs.write_json(folder / "seed1/weak_classes.json", loop_report(None, ["car"], OLD, OLD))
+    (text,) = loop_claims.loop_tables(tmp_path)
+    title, _, head, _, *rows = text.splitlines()
+    assert "profile `visdrone-val-grid`: something kept in 1 of 2 seeds" in title
+    assert "a weak class 5 points better in 1; " in title
+    assert "`make improve PROFILE=visdrone-val-grid`, not timed" in title
+    assert head == "| class (objects) | the loop | control | crops repeated |"
     # nothing kept is no change of the others; how much a loss says, the number of objects tells
-    gained = "kept in 1 of 2 seeds, a weak class 5 points better in 1 of them"
-    assert ours == f"{gained}; car +10.0 (100); bus in summer -20.0 (6)" and paper == "none"
-    runs.write_json(folder / "seed0/weak_classes.json", report(None, ["car"], old, old))
-    assert loop_claims.loop_rows(tmp_path)[0][-1] == (
-        "kept in 0 of 2 seeds, a weak class 5 points better in 0 of them"
-    )
+    assert rows == [
+        "| car under snow (100) | +10.0 | – | – |",
+        "| bus in summer (6), of the others the one that lost most | -20.0 | – | – |",
+    ]
+    assert text in claims.table(tmp_path)
+    runs.write_json(folder / "seed0/weak_classes.json", loop_report(None, ["car"], OLD, OLD))
+    (text,) = loop_claims.loop_tables(tmp_path)
+    assert "something kept in 0 of 2 seeds, a weak class 5 points better in 0" in text
+    assert text.splitlines()[4:] == ["| car under snow (100) | – | – | – |"]
 
 
-def test_the_loop_stands_beside_its_control():
-    def report(accepted, control=None):
-        told = {when: {"target": {"car": {"recall": x, "n": 50}}} for when, x in
-                (("before", 0.5), ("after", 0.7), ("control", control)) if x is not None}  # fmt: skip
-        return {"accepted": accepted, "weak": ["car"], "test": told, "rule": {"fewest": 20}}
+def test_the_loop_stands_beside_what_it_is_compared_with(tmp_path):
+    folder = tmp_path / "embedded" / "metrics"
+    some = OLD | {"target": {"car": 0.53, "truck": 0.8}}
+    for seed, more in enumerate(({"control": some, "repeated": NEW}, {"control": NEW, "repeated": NEW})):
+        report = loop_report(300, ["car"], OLD, NEW, {"rate": 1}, **more)
+        runs.write_json(folder / f"seed{seed}/weak_classes.json", report)
+    runs.write_json(folder / "seed2/weak_classes.json", loop_report(None, ["car"], OLD, OLD, {"rate": 1}))
+    (text,) = loop_claims.loop_tables(tmp_path)
+    assert "| car under snow (150) | +10.0 | +6.5 | +10.0 |" in text
 
-    assert loop_claims._loop_control([report(300, 0.6), report(300, 0.5), report(None, 0.0)]) == (
-        "the control: car +5.0"
-    )
-    assert loop_claims._loop_control([report(300, 0.6), report(300)]) == ""  # of older code
+
+def test_loops_of_two_recipes_are_not_averaged(tmp_path):
+    folder = tmp_path / "embedded" / "metrics"
+    runs.write_json(folder / "seed0/weak_classes.json", loop_report(300, ["car"], OLD, NEW, {"rate": 1}))
+    for other in ({"rate": 2}, None):
+        runs.write_json(folder / "seed1/weak_classes.json", loop_report(300, ["car"], OLD, NEW, other))
+        with pytest.raises(runs.InputError, match=r"seed1.*recipe .*expected \{'rate': 1\}, as seed0 has"):
+            loop_claims.loop_tables(tmp_path)
 
 
 def test_a_weak_class_gains_only_if_enough_objects_tell_and_by_enough():
@@ -341,16 +390,21 @@ def test_a_weak_class_gains_only_if_enough_objects_tell_and_by_enough():
         assert not loop_claims._gained(report(*less))
 
 
-def test_the_loop_on_a_gpu_has_the_time_of_its_clock(tmp_path):
-    slow = "60 min a seed without bfloat16"
-    assert loop_claims._loop_time(tmp_path, 5) == slow
+def test_the_time_of_a_loop_is_that_of_its_own_runs(tmp_path):
+    seeds = ["seed0", "seed1"]
+    assert loop_claims._time(tmp_path, seeds) == "not timed"
     runs.write_json(tmp_path / "provenance.json", {"machine": {"gpu": "a card"}})
-    runs.write_json(tmp_path / "timing.json", {"by_stage": {}})
-    assert loop_claims._loop_time(tmp_path, 5) == slow
-    runs.write_json(tmp_path / "timing.json", {"by_stage": {"08_weak_classes": 150.0}})
-    assert loop_claims._loop_time(tmp_path, 5) == "30 s a seed on a card"
-    runs.write_json(tmp_path / "provenance.json", {"machine": {"gpu": None}})
-    assert loop_claims._loop_time(tmp_path, 5) == slow
+    by_run = {"seed0": 20.0, "seed1": 40.0, "seed2": 900.0}
+    runs.write_json(tmp_path / "timing.json", {"seconds": {"08_weak_classes": by_run}})
+    assert loop_claims._time(tmp_path, seeds) == "30 s a seed on a card"
+    assert loop_claims._time(tmp_path, [*seeds, "seed3"]) == "not timed"
+    for seed, seconds in zip(seeds, (1200, 2400), strict=True):
+        told = {"seconds": seconds, "machine": {"gpu": None, "cores": 2}}
+        runs.write_json(tmp_path / "metrics" / seed / "weak_classes_timing.json", told)
+    assert loop_claims._time(tmp_path, seeds) == "30 min a seed on 2 cores"
+    other = {"seconds": 60, "machine": {"gpu": "a card", "cores": 16}}
+    runs.write_json(tmp_path / "metrics/seed1/weak_classes_timing.json", other)
+    assert loop_claims._time(tmp_path, seeds) == "1 to 20 min a seed on different machines"
 
 
 def test_a_gpu_is_told_with_its_ways_and_left_out_where_a_row_is_missing(tmp_path):

@@ -118,18 +118,20 @@ def test_an_arm_far_from_many_others_is_pointed_at():
     assert low < 50 < high
 
 
-def test_changes_of_recall_stand_beside_their_control():
+def test_changes_of_recall_stand_beside_what_they_are_compared_with():
     titles = {"source": "summer", "target": "winter"}
 
     def recalls(share):
         return {domain: {name: {"recall": share, "n": 9} for name in CLASSES} for domain in titles}
 
-    for control, bars in ((None, 0), (recalls(0.55), len(CLASSES))):
-        drawn = figures.recall_changes(recalls(0.5), recalls(0.7), ["car"], titles, control)
+    for others in ({}, {"control": recalls(0.55), "crops": recalls(0.6)}):
+        drawn = figures.recall_changes(recalls(0.5), recalls(0.7), ["car"], titles, others)
         for axis in drawn.axes:
-            grey = [line for line in axis.lines if line.get_marker() == "|"]
-            assert len(grey) == bars and all(line.get_xdata() == pytest.approx([55]) for line in grey)
+            for mark, value, name in (("|", 55, "bar: control"), ("x", 60, "cross: crops")):
+                grey = [line for line in axis.lines if line.get_marker() == mark]
+                assert len(grey) == len(CLASSES) * bool(others)
+                assert all(line.get_xdata() == pytest.approx([value]) for line in grey)
+                assert (name in drawn.get_suptitle()) is bool(others)
             assert {text.get_text() for text in axis.texts} == {"+20.0"}
-        assert ("bar: control" in drawn.get_suptitle()) is bool(bars)
         names = drawn.axes[0].get_yticklabels()
         assert [label.get_text() for label in names if label.get_fontweight() == "bold"] == ["car"]

@@ -22,6 +22,9 @@ def finished(make_run):
     return folder
 
 
+PAGE = b"<!-- claims -->\n<!-- /claims -->\n"  # as `repository` has it
+
+
 def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
@@ -75,16 +78,19 @@ def test_the_loop_alone_is_published_beside_other_runs(finished, repository, cap
     runs.write_json(place / "metrics/seed7/weak_classes.json", nothing | {"seed": 7})  # of another machine
     for run in ("seed1", "seed3"):
         runs.write_json(finished / run / "metrics/weak_classes.json", nothing | {"seed": run})
+        time = {"seconds": 600, "machine": {"gpu": "a card"}}
+        runs.write_json(finished / run / "timing/08_weak_classes.json", time)
         for name in ("weak_classes.png", "images_ensemble.png", "classes.png"):
             runs.write_text(finished / run / "figures" / name, run)
     runs.write_json(finished / "seed1/metrics/data.json", {"source": "scenes", "winter": "simulated winter"})
     assert publish.main(["embedded", "--loop"]) == 0
     new = {f"metrics/{run}/weak_classes.json" for run in ("seed1", "seed3", "seed7")}
+    new |= {f"metrics/{run}/weak_classes_timing.json" for run in ("seed1", "seed3")}
     found = contents(place)
     assert found.keys() - before.keys() == new | {"weak_classes.png", "images_ensemble.png"}
     assert {name: found[name] for name in before} == before and found["weak_classes.png"] == b"seed1"
     assert runs.read_json(place / "metrics/seed7/weak_classes.json") == nothing | {"seed": 7}
-    assert "kept in 0 of 3 seeds" in (repository / "figures/README.md").read_text(encoding="utf-8")
+    assert "something kept in 0 of 3 seeds" in (repository / "figures/README.md").read_text(encoding="utf-8")
     assert publish.main(["embedded"]) == 0 and new <= contents(place).keys()  # with the tables they stay
     runs.write_json(finished / "seed1/metrics/data.json", {"source": "visdrone", "winter": "winter pictures"})
     assert publish.main(["embedded", "--loop"]) == 0  # no imagery of real frames, nor an older picture
@@ -103,7 +109,7 @@ def test_nothing_to_publish_is_one_line(repository, capsys, words, message):
     assert publish.main(words) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1
-    assert contents(repository / "figures").keys() == {"README.md"}
+    assert contents(repository / "figures") == {"README.md": PAGE}
 
 
 def test_an_absolute_path_is_not_published(finished, repository, capsys):
@@ -112,7 +118,7 @@ def test_an_absolute_path_is_not_published(finished, repository, capsys):
     assert publish.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert "/some/where/else" in error and error.count("\n") == 1
-    assert contents(repository / "figures").keys() == {"README.md"}
+    assert contents(repository / "figures") == {"README.md": PAGE}
 
 
 def test_nothing_is_written_when_a_file_is_missing(finished, repository, capsys):
@@ -121,7 +127,7 @@ def test_nothing_is_written_when_a_file_is_missing(finished, repository, capsys)
     assert publish.main(["embedded"]) == 2
     assert "make reproduce" in capsys.readouterr().err
     assert contents(repository / "notebooks") == before
-    assert contents(repository / "figures").keys() == {"README.md"}
+    assert contents(repository / "figures") == {"README.md": PAGE}
 
 
 def test_a_full_disk_is_one_line(finished, repository, capsys, monkeypatch):
@@ -132,7 +138,7 @@ def test_a_full_disk_is_one_line(finished, repository, capsys, monkeypatch):
     assert publish.main(["embedded"]) == 2
     error = capsys.readouterr().err
     assert re.fullmatch(r".*figures/embedded/.*: found a full disk .*, expected room for it\n", error)
-    assert contents(repository / "figures").keys() == {"README.md"}
+    assert contents(repository / "figures") == {"README.md": PAGE}
 
 
 def test_notebooks_get_outputs_and_no_noise(finished, repository):

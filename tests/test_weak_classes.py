@@ -290,3 +290,37 @@ def test_proportions_that_cannot_be(members, shares):
 def test_groups_that_cannot_be(members, groups, message):
     with pytest.raises(InputError, match=message):
         ensemble.train_ensemble(groups, *members[1])
+
+
+def test_crops_are_repeated_for_the_weak_classes_alone():
+    target = part(1, n=4)
+    images, labels = weak_classes.repeated_crops(target, [CLASSES[5], CLASSES[2]], 10)
+    assert labels.tolist() == [5] * 10 + [2] * 10
+    assert np.array_equal(images[:, 0, 0, 0], labels) and set(images[:, 0, 0, 1]) == {1}
+    assert images[:10, 0, 0, 2].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]  # in turn
+
+
+def test_orders_differ_and_their_weights_are_averaged():
+    given = []
+
+    def train(name, seed):
+        given.append((name, seed))
+        return {"weight": torch.tensor([float(len(given))])}
+
+    assert weak_classes.in_orders(train, 3, 7)["weight"].tolist() == [2.0]
+    names, seeds = zip(*given, strict=True)
+    assert names == ("0", "1", "2") and len(set(seeds)) == 3
+    again = list(given)
+    weak_classes.in_orders(train, 3, 7)
+    assert given[3:] == again  # the same seed, the same orders
+    weak_classes.in_orders(train, 2, 8)
+    assert not {seed for _, seed in given[6:]} & set(seeds)
+
+
+@pytest.mark.parametrize("doses, orders, said", [
+    ([], 1, r"doses: found \[\]"), ([300.5], 1, r"doses: found \[300.5\]"), ([True], 1, "doses"),
+    (["a"], 1, "doses"), ([5, 0], 1, "doses"), ([5], 0, r"orders: found \[0\]"), ([5], 1.5, "orders"),
+])  # fmt: skip
+def test_doses_and_orders_are_whole_numbers(doses, orders, said):
+    with pytest.raises(InputError, match=f"{said}.*expected whole numbers from 1"):
+        weak_classes.check_doses(doses, orders)
