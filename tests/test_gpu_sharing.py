@@ -144,11 +144,17 @@ def begun(ask="pass", code=WAIT):
     words = [sys.executable, "-c", ALONE.format(ask=ask), sys.executable, "-c", code]
     return subprocess.Popen(
         words, cwd=settings.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heard,
     )  # fmt: skip
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def heard():
+    """As at a terminal: tests that were begun in the background, or by nohup, ignore some of them."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
