@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lib import runs
 from lib.arms import ARMS, CONTROL
-from lib.benchmark_claims import GRID, PYTHON
+from lib.benchmark_claims import GRID, PYTHON, told_of
 from lib.comparison import gain_text, with_most_samples
 from lib.evaluation import NONCARS
 from lib.table2 import titled
@@ -135,6 +134,4 @@ MEASURED: tuple[tuple[str, Callable[[dict], str | None]], ...] = (
 
 def arm_tables(figures: Path) -> list[str]:
     """The tables of each benchmark that has been run, each with its title."""
-    files = [(figures / "benchmarks" / f"{name}.json", tell) for name, tell in MEASURED]
-    told = [tell(runs.read_json(file)) for file, tell in files if file.exists()]
-    return [text for text in told if text]
+    return told_of(figures, MEASURED)

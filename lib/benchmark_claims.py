@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -181,8 +182,13 @@ MEASURED = (
 )  # figures/benchmarks/<benchmark>.json, and a row from it; None where a part was not measured
 
 
+def told_of(figures: Path, measured: Sequence[tuple[str, Callable]]) -> list:
+    """What each (benchmark, function of its JSON) tells, of those that have been run and tell something."""
+    files = [(figures / "benchmarks" / f"{name}.json", tell) for name, tell in measured]
+    told = [tell(runs.read_json(file)) for file, tell in files if file.exists()]
+    return [one for one in told if one]
+
+
 def measured_rows(figures: Path) -> list[list[str]]:
     """The rows of each benchmark that has been run."""
-    files = [(figures / "benchmarks" / f"{name}.json", row) for name, row in MEASURED]
-    rows = [row(runs.read_json(file)) for file, row in files if file.exists()]
-    return [row for row in rows if row]
+    return told_of(figures, MEASURED)

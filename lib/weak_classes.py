@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lib.batches import torch_seed
 from lib.intervals import ROUNDING, wilson
-from lib.retraining import check_shares
+from lib.retraining import check_shares, repeated
 from lib.runs import InputError
 from lib.visdrone import CLASSES
 from lib.weights import averaged
@@ -91,9 +91,8 @@ def judge(before: Mapping, after: Mapping, weak: Sequence[str], rule: Rule) -> d
 def repeated_crops(target: Part, weak: Sequence[str], dose: int) -> Part:
     """Target images of each weak class, repeated in turn until there are `dose` of it: no generator."""
     images, labels = target
-    own = [np.flatnonzero(labels == CLASSES.index(name)) for name in weak]
-    rows = np.concatenate([found[np.arange(dose) % len(found)] for found in own])
-    return images[rows], labels[rows]
+    numbers = [CLASSES.index(name) for name in weak]
+    return np.concatenate([repeated(images[labels == k], dose) for k in numbers]), np.repeat(numbers, dose)
 
 
 def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str], dose: int) -> Part:
@@ -110,7 +109,7 @@ def counterweights(target: Part, source_labels: np.ndarray, weak: Sequence[str],
     for k, name in enumerate(CLASSES):
         own = np.flatnonzero(labels == k)
         if name not in weak and len(own):
-            rows.append(own[np.arange(round(scale * usual[k])) % len(own)])
+            rows.append(repeated(own, round(scale * usual[k])))
     chosen = np.concatenate(rows) if rows else np.empty(0, int)
     return images[chosen], labels[chosen]
 
