@@ -327,10 +327,11 @@ def recall_changes(
             axis.plot([old, new], [k, k], "-", color=colour, linewidth=1.6)
             axis.plot([old], [k], "o", color=colour, markersize=7, markerfacecolor="white")
             axis.plot([new], [k], "o", color=colour, markersize=4)
-            for mark, other in zip(BESIDE, (others or {}).values(), strict=False):
-                axis.plot([100 * other[domain][name]["recall"]], [k], mark, color=GREY, markersize=8)
-            axis.annotate(f"{new - old:+.1f}", (max(old, new), k), xytext=(6, 0), textcoords="offset points",
-                          fontsize=8, va="center")  # fmt: skip
+            beside = [100 * other[domain][name]["recall"] for other in (others or {}).values()]
+            for mark, value in zip(BESIDE, beside, strict=False):
+                axis.plot([value], [k], mark, color=GREY, markersize=8)
+            axis.annotate(f"{new - old:+.1f}", (max(old, new, *beside), k), xytext=(6, 0),
+                          textcoords="offset points", fontsize=8, va="center")  # fmt: skip
         axis.set(title=title, xlabel="recall, %", xlim=(-2, 112), xticks=range(0, 101, 20))
     axes[0].set_yticks(range(len(CLASSES)), CLASSES)
     for label in axes[0].get_yticklabels():

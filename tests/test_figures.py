@@ -118,20 +118,25 @@ def test_an_arm_far_from_many_others_is_pointed_at():
     assert low < 50 < high
 
 
-def test_changes_of_recall_stand_beside_what_they_are_compared_with():
+@pytest.mark.parametrize(
+    ("others", "rightmost"),
+    [({}, 70), ({"control": 55, "crops": 60}, 70), ({"control": 80, "crops": 90}, 90)],
+)
+def test_changes_of_recall_stand_beside_what_they_are_compared_with(others, rightmost):
     titles = {"source": "summer", "target": "winter"}
 
-    def recalls(share):
-        return {domain: {name: {"recall": share, "n": 9} for name in CLASSES} for domain in titles}
+    def recalls(percent):
+        return {domain: {name: {"recall": percent / 100, "n": 9} for name in CLASSES} for domain in titles}
 
-    for others in ({}, {"control": recalls(0.55), "crops": recalls(0.6)}):
-        drawn = figures.recall_changes(recalls(0.5), recalls(0.7), ["car"], titles, others)
-        for axis in drawn.axes:
-            for mark, value, name in (("|", 55, "bar: control"), ("x", 60, "cross: crops")):
-                grey = [line for line in axis.lines if line.get_marker() == mark]
-                assert len(grey) == len(CLASSES) * bool(others)
-                assert all(line.get_xdata() == pytest.approx([value]) for line in grey)
-                assert (name in drawn.get_suptitle()) is bool(others)
-            assert {text.get_text() for text in axis.texts} == {"+20.0"}
-        names = drawn.axes[0].get_yticklabels()
-        assert [label.get_text() for label in names if label.get_fontweight() == "bold"] == ["car"]
+    beside = {name: recalls(percent) for name, percent in others.items()}
+    drawn = figures.recall_changes(recalls(50), recalls(70), ["car"], titles, beside)
+    for axis in drawn.axes:
+        for mark, told, name in (("|", "bar", "control"), ("x", "cross", "crops")):
+            grey = [line for line in axis.lines if line.get_marker() == mark]
+            assert len(grey) == len(CLASSES) * (name in others)
+            assert all(line.get_xdata() == pytest.approx([others[name]]) for line in grey)
+            assert (f"{told}: {name}" in drawn.get_suptitle()) is (name in others)
+        assert {text.get_text() for text in axis.texts} == {"+20.0"}
+        assert all(text.xy[0] == pytest.approx(rightmost) for text in axis.texts)  # right of every mark
+    names = drawn.axes[0].get_yticklabels()
+    assert [label.get_text() for label in names if label.get_fontweight() == "bold"] == ["car"]
