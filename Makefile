@@ -31,7 +31,7 @@ OWN = env -u JUPYTER_PATH JUPYTER_PREFER_ENV_PATH=1 JUPYTER_RUNTIME_DIR="$(CURDI
 help: ## this list
 	@echo "make TARGET [NAME=VALUE ...]"
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
-	@echo "PROFILE=embedded|visdrone-val|visdrone-val-grid|paper|tiny  JOBS=all|N  PYTHON=python3"
+	@echo "PROFILE=embedded$$(printf '|%s' $(notdir $(wildcard params/*)))  JOBS=all|N  PYTHON=python3"
 	@echo "SEEDS=\"1 2 3\"  SPLITS=\"object sequence\" (empty: the profile's own)"
 	@echo "make row ARM=vae_transfer SEED=0 [SPLIT=sequence] [N_WINTER=50] [N_SYNTHETIC=1000]"
 

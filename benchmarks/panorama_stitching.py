@@ -1,4 +1,4 @@
-"""Are tiles cut from a frame put together again? `python -m benchmarks.panorama_stitching FOLDER`
+"""Are tiles cut from a frame put together again? Part `stitching` of `benchmarks.panorama`.
 
 Each frame is cut into 3 x 3 overlapping tiles, each bent by a random perspective and given its own gains and
 gamma; `lib.stitching` puts them together, with the untouched middle tile as reference. Places are compared
@@ -8,17 +8,13 @@ run.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lib.runs import InputError, progress
-from lib.stitching import Panorama, read_flight, stitch
+from lib.stitching import Panorama, stitch
 
 OVERLAP, MOVED = 0.3, 0.03  # of a tile's width and height
 GAINS, GAMMAS = (0.7, 1.3), (0.8, 1.25)
@@ -225,26 +221,3 @@ def measure(frames: dict[str, np.ndarray], seed: int = 0, opencv: bool = True) -
         found["opencv_stitcher"] = modes[best] | {"mode": best, "modes": modes}
     return found
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: a folder of images in, JSON out; 2 and one line where the folder has none."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--frames", type=int, help="only so many, evenly chosen")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    try:
-        frames = read_flight(options.folder)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if options.frames:
-        names = list(frames)
-        chosen = np.unique(np.linspace(0, len(names) - 1, options.frames).round().astype(int))
-        frames = {names[i]: frames[names[i]] for i in chosen}
-    print(json.dumps(measure(frames, options.seed), indent=1))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -190,11 +190,6 @@ def fewer_winter_cars(profile: str, names: list[str], published: Published = NON
     return f", {low:,}{f' to {high:,}' if high > low else ''} winter cars found"
 
 
-def summary_folder(profile: str) -> Path:
-    """Where the summary over all runs lies."""
-    return Run(profile, "object", None, NOTEBOOK).folder
-
-
 def leak(table: pd.DataFrame) -> pd.DataFrame:
     """How much of an arm's gain is there for W alone, the generator's own training cars.
 

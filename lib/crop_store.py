@@ -8,18 +8,14 @@ written last, so a folder with it is complete. `lib.crops` writes it.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from PIL import Image
 
-from lib.runs import InputError, progress, read_array, read_json
-from lib.visdrone import CLASSES
+from lib.runs import InputError, read_array, read_json
 
 FILES = ("store.json", "crops.npy", "crops.csv")  # of every store
 
@@ -77,37 +73,3 @@ def open_store_unlocked(folder: str | os.PathLike) -> CropStore:
         if arrays[name].shape != expected or arrays[name].dtype != np.uint8:
             raise InputError(folder / name, f"{arrays[name].dtype} {arrays[name].shape}", f"uint8 {expected}")
     return CropStore(folder, arrays["crops.npy"], arrays.get("winter.npy"), table, info)
-
-
-def export_imagefolder(
-    store: CropStore, folder: str | os.PathLike, indices: Iterable[int] | None = None, winter: bool = False
-) -> int:
-    """Write crops as PNG in torchvision's ImageFolder layout: `folder/<class>/<crop and object>.png`.
-
-    Only classes that occur get a folder. Returns the number of files. The target must not
-    exist or be empty; on an error (a full disk) it does not appear.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(folder, "files", "a new or empty folder")
-    images = store.winter if winter else store.images
-    if images is None:
-        raise InputError(store.folder, "no winter.npy", "a store cut with snow")
-    rows = range(len(store)) if indices is None else [int(i) for i in indices]
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        for i in progress(rows, desc="exporting"):
-            row = store.table.iloc[i]
-            name = f"{i:06d}_{row['set']}_{row['frame']}_{row['line']}.png".replace("/", "-")
-            target = part / CLASSES[row["label"]] / name
-            target.parent.mkdir(exist_ok=True)
-            Image.fromarray(images[i]).save(target)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return len(rows)

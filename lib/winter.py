@@ -1,10 +1,10 @@
-"""Winter crops from three sources behind one interface, `open_winter`.
+"""A user's own winter crops, from two sources behind one interface, `open_winter`.
 
 The paper tests on 811 cars cut from its own flights after snowfall (section 4), which are
 not public. A user brings winter as a folder of crops ("crops") or as frames with YOLO or
 VisDrone boxes ("frames": the Nordic Vehicle Dataset, the paper's reference 4, or an own
-flight); without either, the crops of a store are put under simulated snow ("simulated",
-see `lib.snow`), and every number from them is called "simulated winter".
+flight); without either, summer crops are put under simulated snow (`lib.snow`, when they are cut),
+and every number from them is called "simulated winter".
 
 `python -m lib.winter FOLDER` prints what a folder holds before a run relies on it.
 """
@@ -17,19 +17,19 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.crop_store import CropStore, open_store
-from lib.crops import PICTURES, SIZE, cut_boxes
+from lib.crop_store import CropStore
+from lib.crops import PICTURES, cut_boxes
 from lib.runs import InputError, files_below, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo
 
-SOURCES = ("crops", "frames", "simulated")
+SOURCES = ("crops", "frames")
 COLUMNS = ("set", "frame", "sequence", "line", "x", "y", "width", "height", "label")
 # A data set's own class name -> ours. Other names are left out and counted: nothing is merged.
 NAMES = {name: name for name in CLASSES} | {
@@ -70,8 +70,8 @@ class WinterObjects:
         """Flight (sequence) -> number of objects."""
         return {str(name): int(n) for name, n in self.table["sequence"].value_counts(sort=False).items()}
 
-    def cut(self, store_folder: str | os.PathLike, size: int = SIZE, workers: int | None = None) -> CropStore:
-        """Cut all objects to (size, size, 3) crops into a store; InputError for a corrupt image."""
+    def cut(self, store_folder: str | os.PathLike) -> CropStore:
+        """Cut all objects into a store; InputError for a corrupt image."""
         info = {
             "source": self.source,
             "frames": {"winter": {"found": len(self.paths), "expected": len(self.paths)}},
@@ -80,9 +80,7 @@ class WinterObjects:
             "flights": len(self.flights()),
             "drops": dict(sorted(self.drops.items())),
         }
-        return cut_boxes(
-            self.table, self.image_path, store_folder, info, size, workers=workers, upright=True
-        )
+        return cut_boxes(self.table, self.image_path, store_folder, info, upright=True)
 
     def text(self) -> str:
         """A summary to print."""
@@ -133,17 +131,9 @@ def _top_folder(name: str) -> int | None:
     return next((k for k, part in enumerate(folders) if part.lower() not in _NO_FLIGHT), None)
 
 
-def _our_label(name: str, mapping: Mapping[str, str]) -> int | None:
-    ours = mapping.get(name, mapping.get(name.strip().lower().replace("_", " ")))
+def _our_label(name: str) -> int | None:
+    ours = NAMES.get(name.strip().lower().replace("_", " "))
     return None if ours is None else CLASSES.index(ours)
-
-
-def _checked(mapping: Mapping[str, str] | None) -> Mapping[str, str]:
-    mapping = NAMES if mapping is None else NAMES | dict(mapping)
-    for name, ours in mapping.items():
-        if ours not in CLASSES:
-            raise InputError("mapping", f"{name!r} -> {ours!r}", "one of " + ", ".join(CLASSES))
-    return mapping
 
 
 def _table(rows: list[tuple]) -> pd.DataFrame:
@@ -153,20 +143,20 @@ def _table(rows: list[tuple]) -> pd.DataFrame:
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
-def find_crops(folder: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> WinterObjects:
+def find_crops(folder: str | os.PathLike) -> WinterObjects:
     """List a folder of crops: image files of any size, one object each.
 
     Either class folders (`car/...`, `bus/...`, as torchvision's ImageFolder, also below `train/`, `val/`)
     or, where no folder has a class name, all of them cars. Folders below are flights; without them the
-    flight is in the file name (`_flight`). Rows are in the order of flight and picture. `mapping` adds names
-    of classes (theirs -> ours). Raises InputError: missing folder, no picture, a picture that cannot be
-    read, pictures or unknown folders beside class folders.
+    flight is in the file name (`_flight`). Rows are in the order of flight and picture. Raises InputError:
+    missing folder, no picture, a picture that cannot be read, pictures or unknown folders beside class
+    folders.
     """
-    folder, mapping = Path(folder), _checked(mapping)
+    folder = Path(folder)
     paths = _pictures(folder, _files(folder))
     places = {name: _top_folder(name) for name in paths}
     tops = {name: name.split("/")[place] for name, place in places.items() if place is not None}
-    labels = {name: _our_label(top, mapping) for name, top in tops.items()}
+    labels = {name: _our_label(top) for name, top in tops.items()}
     by_class = any(label is not None for label in labels.values())
     rows = []
     for name, path in progress(paths.items(), total=len(paths), desc="winter crops"):
@@ -224,28 +214,27 @@ def find_frames(
     folder: str | os.PathLike,
     boxes: str = "yolo",
     names: Sequence[str] | None = None,
-    mapping: Mapping[str, str] | None = None,
     minimum_side: int = MINIMUM_SIDE,
     rows: str = "strict",
 ) -> WinterObjects:
     """List the objects of frames with boxes=`"yolo"` or `"visdrone"` label files.
 
     Label files lie beside the frames, or in `labels/` (`annotations/`) for frames in `images/`.
-    names: class names by number (default: `class_names`); mapping: theirs -> ours, added to
-    NAMES; rows: as in `read_annotation`. Classes without a partner and boxes under `minimum_side` pixels are
-    left out and counted. A frame without label file is background for YOLO (counted) and an error for
-    VisDrone. The flight is the frame's folder, else the first `_` field (VisDrone: always).
-    Raises InputError: missing folder, no frame, no label file, a label file without frame, a
-    picture that cannot be read, bad rows (see `read_yolo`, `lib.visdrone.read_annotation`).
+    names: class names by number (default: `class_names`); rows: as in `read_annotation`. Classes without a
+    partner in NAMES and boxes under `minimum_side` pixels are left out and counted. A frame without label
+    file is background for YOLO (counted) and an error for VisDrone. The flight is the frame's folder, else
+    the first `_` field (VisDrone: always). Raises InputError: missing folder, no frame, no label file, a
+    label file without frame, a picture that cannot be read, bad rows (see `read_yolo`,
+    `lib.visdrone.read_annotation`).
     """
     if boxes not in ("yolo", "visdrone"):
         raise InputError("boxes", repr(boxes), '"yolo" or "visdrone"')
-    folder, mapping = Path(folder), _checked(mapping)
+    folder = Path(folder)
     files = _files(folder)
     paths = _pictures(folder, files)
     labels = _label_files(folder, files, paths)
     names = [] if boxes == "visdrone" else list(names or class_names(folder))
-    ours = [_our_label(name, mapping) for name in names]
+    ours = [_our_label(name) for name in names]
     found, drops, background = [], Counter(), 0
     for name, path in progress(paths.items(), total=len(paths), desc="winter frames"):
         size = image_size(path, upright=True)
@@ -274,38 +263,26 @@ def find_frames(
 def open_winter(
     source: str,
     folder: str | os.PathLike,
-    store_folder: str | os.PathLike | None = None,
+    store_folder: str | os.PathLike,
     *,
     boxes: str = "yolo",
     names: Sequence[str] | None = None,
-    mapping: Mapping[str, str] | None = None,
-    size: int = SIZE,
-    workers: int | None = None,
     rows: str = "strict",
     minimum_side: int = MINIMUM_SIDE,
 ) -> CropStore:
     """Winter crops as a crop store, whatever their source.
 
     source "crops" or "frames": `folder` is listed (`find_crops`, `find_frames`) and cut into
-    `store_folder`. source "simulated": `folder` is a crop store cut with snow; its winter view
-    is returned, nothing is written. In every case `images` holds the winter crops, uint8
-    (N, size, size, 3) RGB, `table` has COLUMNS and `info["source"]` names the source.
-    Raises InputError for bad input as the functions named here do.
+    `store_folder`. `images` holds the winter crops, uint8 (N, SIZE, SIZE, 3) RGB, `table` has COLUMNS and
+    `info["source"]` names the source. Raises InputError for bad input as the functions named here do.
     """
     if source not in SOURCES:
         raise InputError("source", repr(source), "one of " + ", ".join(SOURCES))
-    if source == "simulated":
-        store = open_store(folder)
-        if store.winter is None:
-            raise InputError(store.folder, "no winter.npy", "a crop store cut with snow")
-        return replace(store, images=store.winter, winter=None, info=store.info | {"source": "simulated"})
-    if store_folder is None:
-        raise InputError("store_folder", "none", f"a folder to cut the winter {source} into")
     if source == "crops":
-        found = find_crops(folder, mapping)
+        found = find_crops(folder)
     else:
-        found = find_frames(folder, boxes, names, mapping, minimum_side, rows)
-    return found.cut(store_folder, size, workers)
+        found = find_frames(folder, boxes, names, minimum_side, rows)
+    return found.cut(store_folder)
 
 
 def _guess(folder: Path) -> tuple[str, str]:
@@ -325,7 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = "What a folder of winter pictures holds."
     parser = argparse.ArgumentParser(prog="python -m lib.winter", description=about)
     parser.add_argument("folder", type=Path, help="crops, or frames with YOLO or VisDrone label files")
-    parser.add_argument("--source", choices=SOURCES[:2], help="default: frames if there are label files")
+    parser.add_argument("--source", choices=SOURCES, help="default: frames if there are label files")
     parser.add_argument("--boxes", choices=("yolo", "visdrone"), help="default: VisDrone if rows have commas")
     parser.add_argument("--names", help="class names by number: car,truck,... (default: from classes.txt)")
     options = parser.parse_args(arguments)

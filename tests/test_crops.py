@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from torchvision.datasets import ImageFolder
 
 from lib import crops, visdrone
-from lib.crop_store import export_imagefolder, open_store
+from lib.crop_store import open_store
 from lib.crops import cut_boxes, cut_crops, cut_patch, read_frame
 from lib.runs import InputError
-from lib.visdrone import CAR, CLASSES, OFFICIAL, read_objects
+from lib.visdrone import CAR, OFFICIAL, read_objects
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = "5,10,20,30,1,4,0,0\n100,20,60,40,1,1,0,0\n190,80,40,50,1,9,1,0\n30,5,9,6,1,6,0,0\n"
@@ -292,33 +291,6 @@ def test_boxes_of_other_sources(tmp_path):
     assert (store.images[0] == 90).all() and (store.images[1] == (10, 20, 30)).all()
     assert store.table["sequence"].tolist() == ["NA", "001"] and store.table["note"].tolist() == ["kept"] * 2
     assert store.info["source"] == "flight"
-
-
-def test_export_is_an_image_folder(objects, tmp_path):
-    store = cut_crops(objects, tmp_path / "store", snow=some_snow)
-    assert export_imagefolder(store, tmp_path / "out") == 12
-    loaded = ImageFolder(tmp_path / "out")
-    assert loaded.classes == sorted({CLASSES[label] for label in store.table["label"]})
-    assert len(loaded) == 12
-    assert export_imagefolder(store, tmp_path / "winter", indices=np.array([2, 5]), winter=True) == 2
-    picture = next((tmp_path / "winter").rglob("*.png"))
-    assert (np.asarray(Image.open(picture)) == store.winter[int(picture.name[:6])]).all()
-    with pytest.raises(InputError, match="new or empty folder"):
-        export_imagefolder(store, tmp_path / "out")
-
-
-def test_export_on_a_full_disk_leaves_nothing(objects, tmp_path, monkeypatch):
-    store = cut_crops(objects, tmp_path / "store")
-
-    def full(*arguments, **named):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OSError):
-        export_imagefolder(store, tmp_path / "out")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "store"]
-    with pytest.raises(InputError, match="no winter"):
-        export_imagefolder(store, tmp_path / "out", winter=True)
 
 
 def test_real_frames(tmp_path):

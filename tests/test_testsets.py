@@ -1,23 +1,29 @@
-"""The test sets taken from a crop store by a division, and answers on disk."""
+"""The test sets taken from a crop store by a division, answers on disk, and all of it as picture files."""
+
+import errno
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from lib import testsets
 from lib.acceleration import ComputePath
 from lib.crop_store import CropStore, open_store
-from lib.division import Division, divide
+from lib.division import PARTS, Division, divide
+from lib.export import main, write_folders
 from lib.models import build_classifier
 from lib.quality import nearest
 from lib.runs import InputError, write_array, write_json, write_table
 from lib.testsets import measure, part_set, read_answers, summer_cars, winter_cars, write_answers
 from lib.training import answer
-from lib.visdrone import CAR
+from lib.visdrone import CAR, CLASSES
 
 CPU = ComputePath("cpu", "float32", True, False, 1)
 N = 120
+WINTER = [91, 3, 55, 17]  # W, out of order
 
 
 def write_store(folder, count=N, offset=0, winter=True, cars_only=False) -> CropStore:
@@ -55,9 +61,8 @@ def division_of(part, winter, summer, held, noncars="store"):
 def division():
     """Rows out of order, so that a mix-up of images and labels cannot pass."""
     part = np.arange(N) % 3
-    winter = [91, 3, 55, 17]
-    part[winter] = -1
-    return division_of(part, winter, [33, 9, 21], [[77, 5, 41], [80, 2, 46, 2], [13, 7], [100, 10]])
+    part[WINTER] = -1
+    return division_of(part, WINTER, [33, 9, 21], [[77, 5, 41], [80, 2, 46, 2], [13, 7], [100, 10]])
 
 
 def rows_of(images) -> list[int]:
@@ -258,3 +263,69 @@ def test_damaged_answers_are_named(tmp_path):
     file.write_bytes(b"PK\x03\x04half")
     with pytest.raises(InputError, match=r"none\.npz: found no answers \("):
         read_answers(file)
+
+
+@pytest.fixture
+def exported_run(repository):
+    """A run after notebook 01: crops, their division, what it wrote of them."""
+    place = repository / "runs" / "embedded"
+    write_store(place / "crops")
+    part = np.arange(N) % 3
+    part[WINTER] = -1
+    held = [[77, 5], [80, 2, 46], [13], [100, 10]]
+    division_of(part, WINTER, [33, 9], held).write(place / "seed0/division.npz")
+    write_json(place / "seed0/metrics/data.json", {"winter": "simulated winter", "fingerprint": "f"})
+    return place / "seed0"
+
+
+def test_every_exported_part_is_an_image_folder(exported_run, tmp_path, capsys):
+    assert main([str(exported_run), str(tmp_path / "out")]) == 0
+    told = dict(line.split() for line in capsys.readouterr().out.splitlines()[:-1])
+    counts = {"winter_train": 4, "winter_valid": 3, "winter_test": 5}
+    counts |= {part: sum(np.delete(np.arange(N), WINTER) % 3 == k) for k, part in enumerate(PARTS)}
+    assert {name: int(number) for name, number in told.items()} == counts
+    for name, number in counts.items():
+        loaded = ImageFolder(tmp_path / "out" / name)
+        assert len(loaded) == number and set(loaded.classes) <= set(CLASSES)
+        for path, label in loaded.samples:  # crop i is filled with i, its winter view with 200 - i
+            value = int(np.asarray(Image.open(path))[0, 0, 0])
+            row = 200 - value if name.startswith("winter") else value
+            ours = CAR if row % 2 else (row // 2) % 6
+            assert CLASSES[ours] == loaded.classes[label]
+            assert path.endswith(f"_s{row // 10:02d}.png")
+    held = ImageFolder(tmp_path / "out/winter_test")
+    assert sorted(200 - int(np.asarray(image)[0, 0, 0]) for image, _ in held) == [2, 5, 46, 77, 80]
+
+
+def test_exported_new_cars_of_notebook_04_are_among_them(exported_run, tmp_path):
+    write_array(exported_run / "synthetic_car.npy", np.full((3, 32, 32, 3), 9, np.uint8))
+    assert main([str(exported_run), str(tmp_path / "out")]) == 0
+    assert len(ImageFolder(tmp_path / "out/new")) == 3
+
+
+def test_bad_input_to_the_export_is_one_line(exported_run, tmp_path, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/a").write_text("a")
+    for arguments, told in (
+        ((exported_run, tmp_path / "full"), "full: found files, expected a new or empty folder"),
+        ((exported_run.with_name("seed7"), tmp_path / "out"), "make reproduce PROFILE=embedded SEEDS=7"),
+        ((exported_run.with_name("summary"), tmp_path / "out"), "summary"),
+    ):
+        assert main([str(argument) for argument in arguments]) == 2
+        line = capsys.readouterr().err
+        assert told in line and line.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    one = testsets.ImageSet(np.zeros((2, 32, 32, 3), np.uint8), np.array([CAR, 0]), np.array(["a/b", "c"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        with pytest.raises(InputError, match="full disk"):
+            write_folders({"train": [one]}, tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+    assert write_folders({"train": [one]}, tmp_path / "out") == {"train": 2}
+    assert (tmp_path / "out/train/car/000000_a-b.png").exists()
