@@ -28,8 +28,9 @@ def measure(
 
     weights: name of a classifier -> its file, which may be none. Keys: places, vehicles, regions, found,
     recall, precision (0..1, over all places); winter_cars: cars that changed and were found under snow; then
-    the share of them that each classifier calls car; each: the same by place; failed: place -> why its
-    flights could not be compared.
+    the share of them that each classifier calls car; winter_others, winter_others_called_car: both of all
+    other regions found there; each: the same by place; failed: place -> why its flights could not be
+    compared.
     """
     from lib.acceleration import choose_path
     from lib.anomalies import answers
@@ -37,7 +38,6 @@ def measure(
     from lib.drawn_truth import score, true_things
     from lib.flights import FLIGHTS, draw_flights
     from lib.panorama import compare, open_flight
-    from lib.visdrone import CAR
 
     path = choose_path(compiler="off")
     models = {name: open_classifier(file) for name, file in weights.items()}
@@ -52,18 +52,22 @@ def measure(
                 failed[str(place)] = str(error)
                 continue
             told = answers(models, comparison.crops(), path)
-            each.append({"place": place} | score(true_things(drawn, comparison), comparison, told, CAR))
+            each.append({"place": place} | score(true_things(drawn, comparison), comparison, told))
     vehicles, regions, found = (sum(one[key] for one in each) for key in ("vehicles", "regions", "found"))
     false = sum(round(one["found"] / one["precision"]) - one["found"] if one["found"] else one["regions"]
                 for one in each)  # fmt: skip
-    cars = [one["cars"]["second"] for one in each]
-    number = sum(one["number"] for one in cars)
 
     def share(part: int, whole: int) -> float | None:
         return round(part / whole, 4) if whole else None
 
-    called = {name: share(sum(round(one["number"] * (one[name] or 0)) for one in cars), number)
-              for name in models}  # fmt: skip
+    def called(kind: str) -> tuple[int, dict[str, float | None]]:
+        rows = [one[kind]["second"] for one in each]
+        number = sum(one["number"] for one in rows)
+        return number, {name: share(sum(round(one["number"] * (one[name] or 0)) for one in rows), number)
+                        for name in models}  # fmt: skip
+
+    (cars, as_cars), (others, falsely) = called("cars"), called("others")
     return {"places": len(each), "vehicles": vehicles, "regions": regions, "found": found,
             "recall": share(found, vehicles), "precision": share(found, found + false),
-            "winter_cars": number} | called | {"each": each, "failed": failed}  # fmt: skip
+            "winter_cars": cars, **as_cars, "winter_others": others, "winter_others_called_car": falsely,
+            "each": each, "failed": failed}  # fmt: skip

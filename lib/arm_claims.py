@@ -85,12 +85,12 @@ def _best(found: dict) -> str | None:
              if cell["best"] and cell["best"]["chosen_on"] == "validation"]  # fmt: skip
     pairs = {cell["n_winter"]: cell["best"]["difference"][DETECTED]["pairs"] for cell in cells}
     most = max(pairs.values(), default=0)
-    rows = [["winter crops", "best with a generator", "best without", "difference"]]
+    rows = [["winter crops", "best with a generator", "best without", "difference", MEASURES["car_recall"]]]
     for cell in cells:
         if pairs[cell["n_winter"]] == most:  # few seeds say nothing
             names = (ARMS[cell["best"][side]].label for side in ("with", "without"))
-            difference = gain_text(cell["best"]["difference"][DETECTED])
-            rows.append([str(cell["n_winter"]), *names, difference])
+            differences = (gain_text(cell["best"]["difference"][name]) for name in (DETECTED, "car_recall"))
+            rows.append([str(cell["n_winter"]), *names, *differences])
     title = (
         "The best arm with a generator against the best without, both chosen on the validation part: "
         f"winter cars known minus winter non-cars called car, points, {_seeds(most)}, paired"
@@ -123,7 +123,22 @@ def _table(title: str, command: str, time: str, rows: Rows) -> str | None:
     return titled(title, command, time, rows) if len(rows) > 1 else None
 
 
+def _seen(found: dict) -> str:
+    """What a retraining sees of the pictures that it is given."""
+    kinds = {"summer": "summer crops", "cars": "winter or new cars", "others": "counterexamples"}
+    rows = [["arm", *kinds.values()]]
+    for name in (name for name in ARMS if name in found["arms"]):
+        counts = (tuple(found["arms"][name][when][kind] for when in ("seen", "given")) for kind in kinds)
+        rows.append([ARMS[name].label, *(f"{s:,.0f} of {g:,.0f}" if g else "–" for s, g in counts)])
+    title = (
+        f"Different pictures that a retraining sees of those it is given, in {found['pictures']:,} drawn: "
+        f"mean of {_seeds(len(found['runs']))}, profile `{found['profile']}`"
+    )
+    return _table(title, f"{PYTHON} -m benchmarks.seen {found['profile']}", "seconds", rows)
+
+
 MEASURED: tuple[tuple[str, Callable[[dict], str | None]], ...] = (
+    (f"seen_{GRID}", _seen),
     ("in_part", _in_part),
     (f"arms_over_seeds_{GRID}", _against_control),
     (f"arms_over_seeds_{GRID}", _against_repeated),

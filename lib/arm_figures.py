@@ -16,6 +16,7 @@ from lib.arms import ARMS, label_of
 from lib.evaluation import EQUAL_SHARE, NONCARS
 from lib.figures import GREY, line_look, names_below
 from lib.measurements import winter_of
+from lib.table2 import paper_arms
 
 FAR, FEW_ARMS = "vae_only", 6  # of many arms one may be so far from the others that these would be one point
 LEVEL = {"none": ":", "continued": "--"}  # arms that no number of winter crops or new cars concerns
@@ -67,7 +68,7 @@ def table2(
                     f"{100 * row.mean:.1f}", (100 * row.mean, k), xytext=(0, 4), ha="center",
                     textcoords="offset points", fontsize=7,
                 )  # fmt: skip
-        for value, arm in zip(known, ("none", "vae_transfer"), strict=True):
+        for value, arm in zip(known, paper_arms(arms), strict=True):
             if value is not None and arm in arms:
                 place = arms.index(arm)
                 axis.plot([value] * 2, [place - 0.4, place + 0.4], color=GREY, linestyle="--", linewidth=1.5)

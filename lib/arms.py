@@ -26,7 +26,7 @@ BEFORE, CONTROL = "none", "continued"  # no retraining; the same one without new
 _WHOLE = {
     "none": Arm("before", "", False, "not retrained: it knows summer alone"),
     "continued": Arm("control", "_continued", False, "nothing new, for as many steps"),
-    "winter": Arm("winter crops", "_winter", False, "the winter cars as they are, each once"),
+    "winter": Arm("winter crops", "_winter", False, "the winter cars as they are, each given once"),
     "oversampled": Arm("winter crops, repeated", "_oversampled", False,
                        "the winter cars, repeated as often as there are new ones"),
     "classic": Arm("winter crops, augmented", "_classic", False,

@@ -30,6 +30,7 @@ from lib.table2 import (
     PAPER_N_SYNTHETIC,
     arms_of,
     markdown_table,
+    paper_arms,
     paper_numbers,
     seeds_text,
     table2_lines,
@@ -43,7 +44,6 @@ SHOWN = (  # of more arms
     "none", "continued", "winter", "oversampled", "vae_decoder", "vae_transfer", "vae_recoloured",
 )  # fmt: skip
 HEADLINE = ("embedded", "embedded-grid", GRID)  # profiles that stand beside the paper in the README
-PAPER_ARMS = ("none", "vae_decoder")  # what the paper's numbers before and after are of
 SHORTLY = (  # of Table 2 for the README: title, metric, protocol, arms
     ("Winter cars known, tested on those that the generator learnt from (as in the paper)",
      "winter_car_recall", "paper", SHOWN),
@@ -133,16 +133,24 @@ def headline(figures: Path) -> str:
     rows = [
         ["command, time", "–", *(f"`{one.command}`, {one.time} on {one.machine}" for one in profiles)],
         ["winter cars, new cars", f"{N_WINTER:,}, {PAPER_N_SYNTHETIC:,}", *numbers],
+        ["new cars that a retraining sees", "–", *(_seen(figures, one.profile) for one in profiles)],
         ["seeds", "one", *map(seeds_text, (one.summary for one in profiles), places)],
     ]
     for title, metric, protocol, arms in SHORTLY:
         rows.append([f"**{title}**", *[""] * (len(head) - 1)])
         cells = [_cells(one.summary, place, metric, protocol, arms)
                  for one, place in zip(profiles, places, strict=True)]  # fmt: skip
-        paper = dict(zip(PAPER_ARMS, paper_numbers(metric, protocol), strict=True))
+        paper = dict(zip(paper_arms(arms), paper_numbers(metric, protocol), strict=True))
         for arm, *ours in zip(arms, *cells, strict=True):
             rows.append([label_of(arm), paper.get(arm, "–"), *ours])
     return f"{exact}\n\n{markdown_table([head, *rows])}"
+
+
+def _seen(figures: Path, profile: str) -> str:
+    """How many different new cars a retraining sees, where that was counted."""
+    file = figures / "benchmarks" / f"seen_{profile}.json"
+    arms = runs.read_json(file)["arms"] if file.exists() else {}
+    return f"{arms['vae_transfer']['seen']['cars']:,.0f}" if "vae_transfer" in arms else "–"
 
 
 def _published(figures: Path, profiles: Sequence[str]) -> list[str]:

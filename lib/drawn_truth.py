@@ -13,6 +13,7 @@ from lib.flights import read_truth
 from lib.matching import project
 from lib.panorama import Comparison
 from lib.stitching import Panorama
+from lib.visdrone import CAR, CLASSES
 
 FOUND = 0.3  # intersection over union of a region and the thing that it is
 GONE = {"first": ("disappeared", "moved"), "second": ("appeared", "moved")}  # changes that a flight shows
@@ -47,15 +48,13 @@ def _box(frames: dict[str, list[int]], panorama: Panorama) -> np.ndarray | None:
     return np.median(found, axis=0) if found else None
 
 
-def score(
-    truth: pd.DataFrame, comparison: Comparison, shares: dict[str, np.ndarray], car: int
-) -> dict[str, Any]:
+def score(truth: pd.DataFrame, comparison: Comparison, shares: dict[str, np.ndarray]) -> dict[str, Any]:
     """What was found of the vehicles that changed, and what classifiers call the cars among them, for JSON.
 
-    shares: name of a classifier -> class probabilities (n, classes) of the comparison's regions; car: number
-    of the class. A region is a thing if their intersection over union is at least FOUND and the same flight
-    shows both. Pedestrians count neither as missed nor as false. cars: of the found cars of either flight,
-    how many there are and the share that each classifier calls car.
+    shares: name of a classifier -> class probabilities (n, classes) of the comparison's regions. A region is
+    a thing if their intersection over union is at least FOUND and the same flight shows both. Pedestrians
+    count neither as missed nor as false. cars: of the found cars of either flight, how many there are and the
+    share that each classifier calls car; others: the same of all other regions, pieces of cars among them.
     """
     regions = comparison.regions
     boxes = np.array([region.box for region in regions]).reshape(-1, 4)
@@ -68,11 +67,13 @@ def score(
     found: dict[str, Any] = {
         "vehicles": int((~people).sum()), "found": len(vehicles), "regions": len(regions),
         "recall": len(vehicles) / max(int((~people).sum()), 1),
-        "precision": len(vehicles) / max(len(vehicles) + false, 1), "cars": {},
+        "precision": len(vehicles) / max(len(vehicles) + false, 1), "cars": {}, "others": {},
     }  # fmt: skip
+    cars = {r for r, c in vehicles if truth["category"][c] == CLASSES[CAR]}
     for seen in GONE:
-        cars = [r for r, c in vehicles if truth["category"][c] == "car" and regions[r].seen == seen]
-        called = {name: float((values[cars].argmax(axis=1) == car).mean()) if cars else None
-                  for name, values in shares.items()}  # fmt: skip
-        found["cars"][seen] = {"number": len(cars)} | called
+        here = {r for r, region in enumerate(regions) if region.seen == seen}
+        for kind, rows in (("cars", sorted(here & cars)), ("others", sorted(here - cars))):
+            called = {name: float((values[rows].argmax(axis=1) == CAR).mean()) if rows else None
+                      for name, values in shares.items()}  # fmt: skip
+            found[kind][seen] = {"number": len(rows)} | called
     return found

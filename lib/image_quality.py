@@ -6,8 +6,8 @@ realism      how near it lies to the real images, measured in their own spacing
 distance     to the nearest training image (`lib.quality.nearest`): a copy is no new example
 
 `validate` shows whether a score means something: real images that are spoilt step by step must
-lose it step by step. Intactness does, for every degradation; realism, even on the
-critic's features, does not (`benchmarks/image_score.py`).
+lose it step by step. Intactness does, for every degradation, where the critic saw enough examples (with
+3,000 hardly for occlusion; `benchmarks/image_score.py`); realism, even on the critic's features, does not.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ def loop_tables(figures: Path) -> list[str]:
         if len(found) > 1:
             gained = sum(map(_gained, found))
             told += f", a weak class {100 * GAINED:.0f} points better in {gained}"
+        told += "" if recipes[first] else "; by an earlier recipe, which the command no longer has"
         title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
         command = f"make improve{'' if profile == 'embedded' else f' PROFILE={profile}'}"
         rows = [["class (objects)", *WAYS.values()], *_changes(found)]
@@ -85,37 +86,40 @@ def _gained(report: dict) -> bool:
 def _changes(reports: list[dict]) -> list[list[str]]:
     """Rows of weak classes in winter, then the one of all others in either season that lost most.
 
-    A weak class's mean is over the seeds in which it was weak and something was kept, what it is compared
-    with too; the others' over all, as one that keeps nothing changes nothing. Objects are of all seeds.
+    Means over the seeds in which the class was weak (others: that have it), and the objects of these. A seed
+    that keeps nothing changes nothing, nor does what it would be compared with.
     """
 
     def change(report: dict, way: str, domain: str, name: str) -> float | None:
         if way not in report["test"]:
-            return None
+            return None if report["accepted"] else 0.0  # None: a report of older code
         before, found = (report["test"][when][domain][name]["recall"] for when in ("before", way))
         return 100 * (found - before)
 
     def mean(values: Sequence[float | None]) -> str:
-        known = values and all(value is not None for value in values)  # a report of older code has none
-        return f"{sum(values) / len(values):+.1f}" if known else "–"
+        return "–" if None in values else f"{sum(values) / len(values):+.1f}"
 
-    objects: dict[tuple[str, str], int] = {}
-    for report in reports:
-        for domain, classes in report["test"]["before"].items():
-            for name, row in classes.items():
-                objects[domain, name] = objects.get((domain, name), 0) + row["n"]
+    def told(of: Sequence[dict], domain: str, name: str, what: str = "") -> str:
+        objects = f"{sum(report['test']['before'][domain][name]['n'] for report in of):,}"
+        seeds = f", {what}in {len(of)} of {len(reports)} seeds" if len(reports) > 1 else ""
+        return f"{name} {SEASON[domain]} ({objects}{seeds})"
+
     weak = [("target", name) for name in dict.fromkeys(name for report in reports for name in report["weak"])]
+    ways = WAYS if any(report["accepted"] for report in reports) else ("after",)
     rows = []
     for domain, name in weak:
-        kept = [report for report in reports if name in report["weak"] and report["accepted"] is not None]
-        means = (mean([change(report, way, domain, name) for report in kept]) for way in WAYS)
-        rows.append([f"{name} {SEASON[domain]} ({objects[domain, name]:,})", *means])
+        of = [report for report in reports if name in report["weak"]]
+        means = [mean([change(report, way, domain, name) for report in of]) for way in ways]
+        rows.append([told(of, domain, name, "weak "), *means, *["–"] * (len(WAYS) - len(ways))])
     losses = {}
-    for domain, name in objects.keys() - set(weak):
-        of = [report for report in reports if name in report["test"]["before"][domain]]
-        losses[domain, name] = sum(change(report, "after", domain, name) for report in of) / len(of)
-    if losses and any(report["accepted"] is not None for report in reports):
-        domain, name = min(losses, key=lambda key: (losses[key], key))
-        place = f"{name} {SEASON[domain]} ({objects[domain, name]:,}), of the others the one that lost most"
-        rows.append([place, f"{losses[domain, name]:+.1f}", *["–"] * (len(WAYS) - 1)])
+    for report in reports:
+        for domain, has in report["test"]["before"].items():
+            for name in has.keys() - {known for at, known in weak if at == domain}:
+                losses.setdefault((domain, name), []).append((change(report, "after", domain, name), report))
+    if losses and len(ways) > 1:
+        means = {key: sum(loss for loss, _ in found) / len(found) for key, found in losses.items()}
+        key = min(means, key=lambda key: (means[key], key))
+        of = [report for _, report in losses[key]]
+        place = f"{told(of, *key)}, of the others the one that lost most"
+        rows.append([place, f"{means[key]:+.1f}", *["–"] * (len(WAYS) - 1)])
     return rows

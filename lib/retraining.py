@@ -1,4 +1,8 @@
-"""What each arm of Table 2 adds to VisDrone's training part; all else is equal between them."""
+"""What each arm of Table 2 adds to VisDrone's training part.
+
+Start, steps and schedule are equal between arms, so one that is given more sees less of the summer
+(`benchmarks/seen.py` counts it).
+"""
 
 from __future__ import annotations
 

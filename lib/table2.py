@@ -151,6 +151,11 @@ def seeds_text(summary: pd.DataFrame, setting: tuple[str, int, int]) -> str:
     return "one seed, 95 % intervals within it"
 
 
+def paper_arms(arms: Sequence[str]) -> tuple[str, str]:
+    """Which arms the paper's numbers before and after are of: its new cars, or ours where those are not."""
+    return BEFORE, "vae_decoder" if "vae_decoder" in arms else "vae_transfer"
+
+
 def paper_numbers(metric: str, protocol: str | None, paper: Mapping = PAPER_TABLE2) -> list[str]:
     """The paper's numbers before and after, in percent; a dash where it gives none."""
     return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]

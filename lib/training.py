@@ -211,7 +211,7 @@ def answer(model: nn.Module, images: np.ndarray, path: ComputePath) -> np.ndarra
     """What a classifier says, float32 (N, classes): the mean over each image and its mirror image.
 
     Its training flips at random, so left and right say nothing about the class; asked twice, it
-    also acts on that. Table 2 and `lib.classify` are made of these; the paper asks once.
+    also acts on that. Table 2 and `lib.classify` are made of these.
     """
     return (predict(model, images, path) + predict(model, images[:, :, ::-1], path)) / 2
 

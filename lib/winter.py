@@ -1,7 +1,7 @@
 """A user's own winter crops, from two sources behind one interface, `open_winter`.
 
-The paper tests on 811 cars cut from its own flights after snowfall (section 4), which are
-not public. A user brings winter as a folder of crops ("crops") or as frames with YOLO or
+The paper tests on 811 cars cut from pictures taken in winter (section 4), which are not
+public. A user brings winter as a folder of crops ("crops") or as frames with YOLO or
 VisDrone boxes ("frames": the Nordic Vehicle Dataset, the paper's reference 4, or an own
 flight); without either, summer crops are put under simulated snow (`lib.snow`, when they are cut),
 and every number from them is called "simulated winter".

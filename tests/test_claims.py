@@ -63,8 +63,8 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     runs.write_json(figures / "benchmarks" / "scene_realism.json", shares)
     assert "| 70.0 / 20.0 |" in claims.table(figures).split("\n\n")[0]
     score = {kind: {"rank_correlation": value} for kind, value in (("blur", -0.9), ("noise", -0.85))}
-    runs.write_json(figures / "benchmarks" / "image_score.json",
-                    {"run": "visdrone-val/seed0", "winter": {"intactness": score}})  # fmt: skip
+    scored = {"run": "visdrone-val/seed0", "seconds": 1683.0, "winter": {"intactness": score}}
+    runs.write_json(figures / "benchmarks" / "image_score.json", scored)
     distance = {name: {"decoder_alone": {"classifier_feature_frechet_distance": value}}
                 for name, value in (("default", 13.11), ("a", 9.0), ("b", 8.44))}  # fmt: skip
     objectives = {"run": "visdrone-val/seed0", "variants": distance}
@@ -343,19 +343,19 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     (text,) = loop_claims.loop_tables(tmp_path)
     title, _, head, _, *rows = text.splitlines()
     assert "profile `visdrone-val-grid`: something kept in 1 of 2 seeds" in title
-    assert "a weak class 5 points better in 1; " in title
+    assert "a weak class 5 points better in 1; by an earlier recipe, which the command no longer" in title
     assert "`make improve PROFILE=visdrone-val-grid`, not timed" in title
     assert head == "| class (objects) | the loop | control | crops repeated |"
     # nothing kept is no change of the others; how much a loss says, the number of objects tells
     assert rows == [
-        "| car under snow (100) | +10.0 | – | – |",
-        "| bus in summer (6), of the others the one that lost most | -20.0 | – | – |",
+        "| car under snow (100, weak in 2 of 2 seeds) | +5.0 | – | – |",
+        "| bus in summer (6, in 2 of 2 seeds), of the others the one that lost most | -20.0 | – | – |",
     ]
     assert text in claims.table(tmp_path)
     runs.write_json(folder / "seed0/weak_classes.json", loop_report(None, ["car"], OLD, OLD))
     (text,) = loop_claims.loop_tables(tmp_path)
     assert "something kept in 0 of 2 seeds, a weak class 5 points better in 0" in text
-    assert text.splitlines()[4:] == ["| car under snow (100) | – | – | – |"]
+    assert text.splitlines()[4:] == ["| car under snow (100, weak in 2 of 2 seeds) | +0.0 | – | – |"]
 
 
 def test_the_loop_stands_beside_what_it_is_compared_with(tmp_path):
@@ -366,7 +366,13 @@ def test_the_loop_stands_beside_what_it_is_compared_with(tmp_path):
         runs.write_json(folder / f"seed{seed}/weak_classes.json", report)
     runs.write_json(folder / "seed2/weak_classes.json", loop_report(None, ["car"], OLD, OLD, {"rate": 1}))
     (text,) = loop_claims.loop_tables(tmp_path)
-    assert "| car under snow (150) | +10.0 | +6.5 | +10.0 |" in text
+    # the third seed keeps nothing, so nothing would change in what it stands beside; weak there is another
+    assert "| car under snow (150, weak in 3 of 3 seeds) | +6.7 | +4.3 | +6.7 |" in text
+    runs.write_json(folder / "seed2/weak_classes.json", loop_report(None, ["truck"], OLD, OLD, {"rate": 1}))
+    (text,) = loop_claims.loop_tables(tmp_path)
+    assert "| car under snow (100, weak in 2 of 3 seeds) | +10.0 | +6.5 | +10.0 |" in text
+    assert "| truck under snow (50, weak in 1 of 3 seeds) | +0.0 | +0.0 | +0.0 |" in text
+    assert "earlier recipe" not in text
 
 
 def test_loops_of_two_recipes_are_not_averaged(tmp_path):

@@ -3,14 +3,16 @@
 import json
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from lib import flight_drawing, flight_scene, flights
+from lib import drawn_truth, flight_drawing, flight_scene, flights
 from lib.runs import InputError, MissingStep, read_json, write_json
-from lib.visdrone import CLASSES
+from lib.visdrone import CAR, CLASSES
 
 SMALL = {"seed": 1, "frames": (2, 1), "size": (480, 270), "overlap": 0.4, "scale": 8.0, "vehicles": 18}
 ARGUMENTS = SMALL | {"workers": 1}
@@ -332,3 +334,24 @@ def test_a_truth_cut_short_is_named(small, tmp_path):
     with pytest.raises(InputError, match="flights.json.*JSON"):
         flights.read_truth(tmp_path)
     assert json.loads((small / "flights.json").read_text()) == flights.read_truth(small)
+
+
+def test_who_calls_more_things_car_is_not_taken_for_better():
+    """Found cars that are called car, and beside them all other regions of the same flight."""
+    things = [("car", "second", 0), ("car", "second", 100), ("truck", "second", 200),
+              ("pedestrian", "second", 300), ("car", "first", 400), ("car", "second", 500)]  # missed
+    truth = pd.DataFrame([(name, seen, x, 0, 40, 20) for name, seen, x in things],
+                         columns=["category", "seen", "x", "y", "width", "height"])  # fmt: skip
+    places = [(0, "second"), (100, "first"), (200, "second"), (300, "second"), (400, "first"),
+              (102, "second"), (900, "second")]  # the second: a car of the other flight; the last: nothing
+    regions = [SimpleNamespace(box=(x, 0, 40, 20), seen=seen) for x, seen in places]
+    always, never = np.eye(len(CLASSES))[[CAR] * 7], np.eye(len(CLASSES))[[CAR - 1] * 7]
+    half = np.where(np.arange(7)[:, None] < 3, always, never)
+    answers = {"always": always, "never": never, "half": half}
+    found = drawn_truth.score(truth, SimpleNamespace(regions=regions), answers)
+    assert (found["vehicles"], found["found"], found["regions"]) == (5, 4, 7)
+    assert found["recall"] == 4 / 5 and found["precision"] == 4 / 6
+    assert found["cars"]["second"] == {"number": 2, "always": 1.0, "never": 0.0, "half": 0.5}
+    assert found["others"]["second"] == {"number": 3, "always": 1.0, "never": 0.0, "half": 1 / 3}
+    assert found["cars"]["first"] == {"number": 1, "always": 1.0, "never": 0.0, "half": 0.0}
+    assert found["others"]["first"] == {"number": 1, "always": 1.0, "never": 0.0, "half": 1.0}

@@ -233,6 +233,8 @@ def test_drawn_places_in_two_seasons(tmp_path):
     assert min(precisions) - 1e-4 <= found["precision"] <= max(precisions) + 1e-4
     assert found["winter_cars"] == sum(one["cars"]["second"]["number"] for one in each) > 0
     assert (found["before"], found["after"]) == (0.0, 1.0)
+    assert found["winter_others"] == sum(one["others"]["second"]["number"] for one in each) > 0
+    assert found["winter_others_called_car"] == {"before": 0.0, "after": 1.0}
 
 
 @pytest.mark.parametrize("lacking", ["labels", "classes", "frames", "folder"])
