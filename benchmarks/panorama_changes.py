@@ -15,12 +15,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from lib.changes import Region, assigned, detect, overlap
 from lib.crops import pictures_below, read_upright
 from lib.registration import Registration, lay, register
 from lib.runs import InputError, progress, read_json
+from lib.visdrone import image_size
 from lib.yolo import class_names, read_yolo
 
 MATCHED = 0.3  # intersection over union of a region and the vehicle that it is
@@ -110,16 +110,6 @@ def evenly(things: list, most: int | None) -> list:
     return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, most).round().astype(int))]
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of an image as it is upright, without decoding it."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(path, f"a corrupt image ({type(error).__name__})", "a frame") from None
-
-
 def _label_file(path: Path) -> Path | None:
     """NAME.txt beside the frame, or below `labels` where the frame is below `images`."""
     places = [path.with_suffix(".txt")]
@@ -160,7 +150,7 @@ def read_moments(folder: Path, ignored: dict | None = None) -> tuple[list[Moment
             names[path.parent] = _names(path.parent, folder)
         known = names[path.parent]
         try:
-            width, height = _size(path)
+            width, height = image_size(path, upright=True)
             rows = [row for row in read_yolo(labels, len(known), (width, height)) if row[3] and row[4]]
         except InputError as error:
             left_out.append(str(error))

@@ -9,7 +9,7 @@ from lib.arms import ARMS, CONTROL
 from lib.benchmark_claims import GRID, PYTHON, told_of
 from lib.comparison import gain_text, with_most_samples
 from lib.evaluation import NONCARS
-from lib.table2 import titled
+from lib.table2 import counted, titled
 
 MEASURES = {  # of `testsets.measure`, as columns
     "winter_car_recall": "winter cars known",
@@ -18,10 +18,6 @@ MEASURES = {  # of `testsets.measure`, as columns
 }
 DETECTED = "winter_youden"  # winter cars known minus winter non-cars called car
 Rows = list[list[str]]
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' if count > 1 else ''}"
 
 
 def _in_part(found: dict) -> str | None:
@@ -54,7 +50,7 @@ def _against_control(found: dict) -> str | None:
     rows = [["arm", "of", *MEASURES.values()]]
     for name in (name for name in ARMS if name in cell["arms"] and name != CONTROL):
         entry = cell["arms"][name]
-        of = _seeds(len(entry["seeds"]))
+        of = counted(len(entry["seeds"]))
         if kept := entry.get("kept"):
             of += f", something kept in {sum(map(bool, kept.values()))}"
         told = CONTROL in entry["against"]  # not of an arm of which nothing was kept
@@ -62,7 +58,7 @@ def _against_control(found: dict) -> str | None:
         rows.append([ARMS[name].label, of, *gains])
     title = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, against the control: "
              "points, 95 % over seeds")  # fmt: skip
-    return _over_seeds(found, title, rows)
+    return _overcounted(found, title, rows)
 
 
 def _against_repeated(found: dict) -> str | None:
@@ -73,10 +69,10 @@ def _against_repeated(found: dict) -> str | None:
         entry = cell["arms"].get("vae_transfer", {"against": {}})
         if "oversampled" in entry["against"]:
             pairs = entry["against"]["oversampled"][measures[0]]["pairs"]
-            rows.append([str(cell["n_winter"]), _seeds(pairs), *_gains(entry, "oversampled", measures)])
+            rows.append([str(cell["n_winter"]), counted(pairs), *_gains(entry, "oversampled", measures)])
     title = ("New cars (*after*) against the winter crops repeated as often, without a generator: points, "
              "paired by seed")  # fmt: skip
-    return _over_seeds(found, title, rows)
+    return _overcounted(found, title, rows)
 
 
 def _best(found: dict) -> str | None:
@@ -93,9 +89,9 @@ def _best(found: dict) -> str | None:
             rows.append([str(cell["n_winter"]), *names, *differences])
     title = (
         "The best arm with a generator against the best without, both chosen on the validation part: "
-        f"winter cars known minus winter non-cars called car, points, {_seeds(most)}, paired"
+        f"winter cars known minus winter non-cars called car, points, {counted(most)}, paired"
     )
-    return _over_seeds(found, title, rows)
+    return _overcounted(found, title, rows)
 
 
 def _threshold(found: dict) -> str | None:
@@ -104,7 +100,7 @@ def _threshold(found: dict) -> str | None:
     for name in (name for name in ARMS if name in found["arms"]):
         entry = found["arms"][name]
         moved = (gain_text(entry["moved"][measure]) for measure in MEASURES)
-        rows.append([ARMS[name].label, _seeds(len(entry["seeds"])), *moved])
+        rows.append([ARMS[name].label, counted(len(entry["seeds"])), *moved])
     title = (
         "At a threshold, chosen on the validation part, at which no more winter non-cars are called car than "
         "by the control: against the control, points, 95 % over seeds"
@@ -113,7 +109,7 @@ def _threshold(found: dict) -> str | None:
     return _table(title, command, "seconds, after the grid", rows)
 
 
-def _over_seeds(found: dict, title: str, rows: Rows) -> str | None:
+def _overcounted(found: dict, title: str, rows: Rows) -> str | None:
     command = f"{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}"
     return _table(title, command, "seconds, after the grid", rows)
 
@@ -132,7 +128,7 @@ def _seen(found: dict) -> str:
         rows.append([ARMS[name].label, *(f"{s:,.0f} of {g:,.0f}" if g else "–" for s, g in counts)])
     title = (
         f"Different pictures that a retraining sees of those it is given, in {found['pictures']:,} drawn: "
-        f"mean of {_seeds(len(found['runs']))}, profile `{found['profile']}`"
+        f"mean of {counted(len(found['runs']))}, profile `{found['profile']}`"
     )
     return _table(title, f"{PYTHON} -m benchmarks.seen {found['profile']}", "seconds", rows)
 

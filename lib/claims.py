@@ -109,7 +109,7 @@ def read_published(folder: Path) -> Published:
     seconds = times.get("on_the_clock") or times["total"]
     # evaluation.json of an older run does not say it
     frames = about.get("frames_text") or frames_text(origin["data"])
-    command = f"make reproduce{'' if folder.name == 'embedded' else f' PROFILE={folder.name}'}"
+    command = settings.make_command("reproduce", folder.name)
     machine = origin["machine"]["gpu"] or f"{origin['machine']['cores']} cores"
     minutes, collected = f"{seconds / 60:.0f} min", about.get("runs", [])
     return Published(folder.name, summary, frames, command, minutes, machine, collected)

@@ -9,7 +9,8 @@ from lib import runs
 from lib.benchmark_claims import GRID
 from lib.intervals import ROUNDING
 from lib.runs import InputError
-from lib.table2 import titled
+from lib.settings import make_command
+from lib.table2 import counted, titled
 
 LOOPS = ("embedded", "visdrone-val", GRID, "paper")  # profiles whose loops are told
 GAINED = 0.05  # recall that a weak class is to gain
@@ -38,13 +39,13 @@ def loop_tables(figures: Path) -> list[str]:
                 raise InputError(where, f"recipe {recipes[run]}", f"{recipes[first]}, as {first} has")
         found = list(reports.values())
         kept = sum(report["accepted"] is not None for report in found)
-        told = f"something kept in {kept} of {len(found)} seed{'s' if len(found) > 1 else ''}"
+        told = f"something kept in {kept} of {counted(len(found))}"
         if len(found) > 1:
             gained = sum(map(_gained, found))
             told += f", a weak class {100 * GAINED:.0f} points better in {gained}"
         told += "" if recipes[first] else "; by an earlier recipe, which the command no longer has"
         title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
-        command = f"make improve{'' if profile == 'embedded' else f' PROFILE={profile}'}"
+        command = make_command("improve", profile)
         rows = [["class (objects)", *WAYS.values()], *_changes(found)]
         tables.append(titled(title, command, _time(figures / profile, list(reports)), rows))
     return tables
@@ -101,7 +102,7 @@ def _changes(reports: list[dict]) -> list[list[str]]:
 
     def told(of: Sequence[dict], domain: str, name: str, what: str = "") -> str:
         objects = f"{sum(report['test']['before'][domain][name]['n'] for report in of):,}"
-        seeds = f", {what}in {len(of)} of {len(reports)} seeds" if len(reports) > 1 else ""
+        seeds = f", {what}in {len(of)} of {counted(len(reports))}" if len(reports) > 1 else ""
         return f"{name} {SEASON[domain]} ({objects}{seeds})"
 
     weak = [("target", name) for name in dict.fromkeys(name for report in reports for name in report["weak"])]

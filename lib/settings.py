@@ -126,6 +126,11 @@ def known_profile(profile: str) -> str:
     return profile
 
 
+def make_command(target: str, profile: str) -> str:
+    """What a person types for a profile: `make reproduce`, `make improve PROFILE=paper`."""
+    return f"make {target}" if profile == profile_names()[0] else f"make {target} PROFILE={profile}"
+
+
 def check_profile(profile: str) -> dict[str, list[int]]:
     """Check every parameter file of a profile; return its runs, split -> seeds, without variants.
 

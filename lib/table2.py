@@ -116,7 +116,7 @@ def _cell(rows: pd.DataFrame, arm: str, n_winter: int, n_synthetic: int, seeds: 
         return "–"
     row = chosen.iloc[0]
     own = int(row["n_seeds"])
-    few = "" if own >= seeds else f" ({own} seed{'s' if own > 1 else ''})"
+    few = "" if own >= seeds else f" ({counted(own)})"
     return f"{100 * row['mean']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]{few}"
 
 
@@ -147,7 +147,7 @@ def seeds_text(summary: pd.DataFrame, setting: tuple[str, int, int]) -> str:
     """What the intervals of a Table 2 are."""
     seeds = _seeds(summary, setting)
     if seeds > 1:
-        return f"means of {seeds} seeds, 95 % intervals over seeds"
+        return f"means of {counted(seeds)}, 95 % intervals over seeds"
     return "one seed, 95 % intervals within it"
 
 
@@ -159,6 +159,11 @@ def paper_arms(arms: Sequence[str]) -> tuple[str, str]:
 def paper_numbers(metric: str, protocol: str | None, paper: Mapping = PAPER_TABLE2) -> list[str]:
     """The paper's numbers before and after, in percent; a dash where it gives none."""
     return [f"{x:.1f}" if x is not None else "–" for x in paper.get((metric, protocol), (None, None))]
+
+
+def counted(seeds: int) -> str:
+    """A number of seeds in words."""
+    return f"{seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
