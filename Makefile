@@ -14,6 +14,7 @@ QUICK   ?=
 FIRST   ?=
 SECOND  ?=
 PLACE   ?= place
+PARTIAL ?=
 
 AT = runs/$(PROFILE)/seed0/places/$(PLACE)
 
@@ -53,15 +54,18 @@ panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (f
 	@test -n "$(FIRST)" && test -n "$(SECOND)" || { \
 	  echo "make panorama: FIRST='$(FIRST)' SECOND='$(SECOND)', expected two folders of frames or two panoramas" >&2; \
 	  exit 2; }
+	@case "$(VEHICLE_PX)" in ""|*[!0-9.]*) \
+	  echo "make panorama: VEHICLE_PX is '$(VEHICLE_PX)', expected the width of a car in pixels, such as 30" >&2; \
+	  exit 2;; esac
 	@for name in "$(PLACE)" "$(PROFILE)"; do case "$$name" in ""|.*|*/*) \
 	  echo "make panorama: PLACE is '$(PLACE)', PROFILE '$(PROFILE)', expected plain names" >&2; exit 2;; esac; done
 	@$(VENV) -c 'import sys; from lib import settings, verify; \
 	  sys.exit(verify.tell(lambda: (settings.known_profile(sys.argv[1]), True)))' "$(PROFILE)" >/dev/null
-	@mkdir -p "$(AT)"
+	@mkdir -p "$(AT)" && rm -f "$(AT)/notebook.ipynb"
 	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(AT)/notebook.ipynb" \
 	  --cwd . -k python3 $(addprefix -f ,$(wildcard params/$(PROFILE)/07_panorama_anomalies.yaml)) \
 	  -r profile "$(PROFILE)" -r first_flight "$(FIRST)" -r second_flight "$(SECOND)" \
-	  -r place "$(PLACE)" $(if $(VEHICLE_PX),-p vehicle_px $(VEHICLE_PX)) $(ARGS) >/dev/null 2>"$(AT)/notebook.log" \
+	  -r place "$(PLACE)" -p vehicle_px $(VEHICLE_PX) $(if $(filter-out 0,$(PARTIAL)),-p partial True) $(ARGS) >/dev/null 2>"$(AT)/notebook.log" \
 	  || { $(VENV) -c 'import sys, pathlib; from lib.stages import failure; nb, log = map(pathlib.Path, sys.argv[1:]); \
 	  sys.exit(failure(nb, log.read_text()))' "$(AT)/notebook.ipynb" "$(AT)/notebook.log"; }
 	@echo "$(AT)/report.html"

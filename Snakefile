@@ -62,7 +62,7 @@ def needed(notebook):
 
 
 # The command of a notebook. It replaces the shell, so that it notices when Snakemake dies.
-STAGE = f'exec "$STAGE_PYTHON" -m lib.stages {{params.notebook}} {PROFILE} {{params.runs}}'
+STAGE = f'exec "$STAGE_PYTHON" -m lib.stages {{params.notebook}} "{PROFILE}" {{params.runs}}'
 
 
 # The runs of a profile go side by side, each on its share of the cores: on two cores, two trainings of one

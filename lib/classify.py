@@ -88,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
+        if given.out == parser.get_default("out") and given.out.exists():  # perhaps mended by hand
+            raise InputError(given.out, "a file", "none, or --out to say that it may be replaced")
         table = classify(given.weights, given.folder)
         write_table(given.out, table)
     except (InputError, OSError) as error:

@@ -30,6 +30,8 @@ from lib.runs import InputError, atomic_path, files_below, progress, write_json,
 from lib.visdrone import SETS, Objects
 
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # endings of picture files
+UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".raw", ".arw", ".cr2", ".nef", ".mp4", ".mov")
+DARK = 1 << 12  # of 16 bits: where all values are below it, they are of 12 bits
 VERSION = 1  # a change of the pixels that this file makes gets a new number, so old stores are cut again
 SIZE = 32
 PATCH = 96  # what snow sees: the object with half a box around it on each side
@@ -52,23 +54,28 @@ def load_frame(path: str | os.PathLike, upright: bool = False) -> Image.Image:
 
     A file that is no image, or whose data end too early, is an InputError: decoders that
     fill the missing part with grey would put grey crops in the store. So are pixels of 32 bits, whose
-    range nothing tells; of 16 bits (thermal cameras) the upper 8 count.
+    range nothing tells, and values of 12 bits in pixels of 16; else of 16 bits (thermal cameras) the upper 8
+    count.
     """
+    dark = False
     try:
         with Image.open(path) as image:
             image.load()
             if upright:
                 image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I;16"):  # a plain conversion would cut at 255: white
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.mode not in ("I", "F"):
+                values = np.asarray(image)
+                dark = 256 <= values.max(initial=0) < DARK
+                image = Image.fromarray((values >> 8).astype(np.uint8))
+            if image.mode not in ("I", "F") and not dark:
                 return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:
         raise InputError(path, "no such file", "a frame") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(path), "").strip(" '") or type(error).__name__
         raise InputError(path, f"a corrupt image ({reason})", "a complete JPEG or PNG") from None
-    raise InputError(path, "pixels of 32 bits", "a picture with 8 or 16 bits a channel")
+    found = "16-bit pixels of which the upper 4 bits are 0" if dark else "pixels of 32 bits"
+    raise InputError(path, found, "a picture with 8 or 16 bits a channel, whose values use them")
 
 
 def read_frame(path: str | os.PathLike) -> np.ndarray:
@@ -82,12 +89,21 @@ def read_upright(path: str | os.PathLike) -> np.ndarray:
 
 
 def pictures_below(folder: str | os.PathLike, what: str) -> dict[Path, Path]:
-    """The pictures of `runs.files_below`; InputError as there, and for no picture."""
+    """The pictures of `runs.files_below`; InputError as there, and for no picture. Says what is not read."""
     found = files_below(folder, what, PICTURES)
     pictures = {below: path for below, path in found.items() if path.suffix.lower() in PICTURES}
     if not pictures:
         raise InputError(folder, "no images", f"files that end in {', '.join(PICTURES)}")
+    if unread := unread_pictures(found):
+        print(f"{folder}: left out {unread}")
     return pictures
+
+
+def unread_pictures(files: Iterable[Path]) -> str:
+    """Pictures and films of kinds that are not read, such as "2 files (.dng, .mp4)"; empty for none."""
+    kinds = [path.suffix.lower() for path in files if path.suffix.lower() in UNREAD]
+    many = "s" if len(kinds) > 1 else ""
+    return f"{len(kinds)} file{many} ({', '.join(sorted(set(kinds)))})" if kinds else ""
 
 
 def resize(image: np.ndarray, size: int, box=None, resample=RESAMPLE) -> np.ndarray:

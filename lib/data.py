@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from lib.crop_store import FILES, CropStore, open_store
@@ -14,7 +15,7 @@ from lib.scenes import draw_scenes
 from lib.settings import DATA, ROOT, Run
 from lib.snow import snow
 from lib.visdrone import CAR, MINIMUM_SIDE, OFFICIAL, SETS, Objects, read_objects, sets_folder
-from lib.winter import open_winter
+from lib.winter import BOXES, open_winter
 
 SOURCES = ("scenes", "visdrone")
 WINTER_NAMES = {"simulated": SIMULATED, "crops": "winter crops", "frames": "winter frames"}
@@ -35,11 +36,13 @@ def find_objects(
     source "scenes" draws into the profile's folder (once). source "visdrone" takes
     `folder` as it is; if that is empty, the folder under DRONE_DATA as it is if one of
     `sets` is there; else `data/visdrone`, where those of `sets` that are not there are
-    downloaded. Raises InputError for another source, a named folder that does not exist,
-    and faulty annotations; what `download` raises.
+    downloaded, unless DRONE_DATA is set. Raises InputError for another source, a named folder that does not
+    exist or is not asked for, and faulty annotations; what `download` raises.
     """
     if source not in SOURCES:
         raise InputError("source", repr(source), f"one of {', '.join(SOURCES)}")
+    if source == "scenes" and folder:
+        raise InputError("data_folder", repr(folder), "source: visdrone, or no folder")
     if source == "scenes":
         place = draw_scenes(
             run.shared / "scenes", sequences=sequences, frames_per_sequence=frames_per_sequence
@@ -49,6 +52,9 @@ def find_objects(
     else:
         place, own = sets_folder(sets, ROOT / FOLDER)
         if not own and not all(_complete(place, name) for name in sets):
+            if named := os.environ.get("DRONE_DATA"):
+                wanted = ", ".join(OFFICIAL.format(name) for name in sets)
+                raise InputError(f"DRONE_DATA={named}", f"none of {wanted}", "one of them, or no DRONE_DATA")
             download(place, sets=sets)
     objects = read_objects(place, rows, minimum_side, sets=SETS if source == "scenes" else sets)
     if not len(objects.table):
@@ -62,14 +68,12 @@ def _complete(place: Path, name: str) -> bool:
     return name in SETS and count_files(place / OFFICIAL.format(name)) == (SETS[name], SETS[name])
 
 
-def cut(run: Run, objects: Objects, winter_source: str) -> CropStore:
+def cut(run: Run, objects: Objects) -> CropStore:
     """The profile's crop store: every object, and every object under simulated snow.
 
     The snow is cut for a user's own winter crops too: held-out non-cars under snow are
     needed by every run, and such sets hold few classes.
     """
-    if winter_source not in WINTER_NAMES:
-        raise InputError("winter_source", repr(winter_source), f"one of {', '.join(WINTER_NAMES)}")
     return cut_crops(objects, run.shared / "crops", snow=snow)
 
 
@@ -84,12 +88,18 @@ def cut_winter(
     Raises InputError: no folder, or one that is not asked for, a class that is no text, no car, and what
     `open_winter` raises.
     """
+    if winter_source not in WINTER_NAMES:
+        raise InputError("winter_source", repr(winter_source), f"one of {', '.join(WINTER_NAMES)}")
     if winter_source == "simulated":
         if folder:
             raise InputError("winter_folder", repr(folder), "winter_source: crops or frames, or no folder")
         return None
     if not folder:
         raise InputError("winter_folder", "nothing", f"the folder of your winter {winter_source}")
+    if boxes not in BOXES:
+        raise InputError("winter_boxes", repr(boxes), f"one of {', '.join(BOXES)}")
+    if classes and (winter_source, boxes) != ("frames", "yolo"):
+        raise InputError("winter_classes", f"{classes}", "winter frames with YOLO boxes, or none")
     for name in classes or []:
         if not isinstance(name, str):  # YAML takes a bare `no` for a truth value
             raise InputError("winter_classes", repr(name), "the name of a class, in quotes")
@@ -117,10 +127,12 @@ def open_stores(run: Run, winter: str) -> tuple[CropStore, CropStore | None]:
             # not `make reproduce`: it looks at the run's files, not at the stores that all runs share
             require(run.shared / name / file, run.stage(DATA))
     stores = [open_store(run.shared / name) for name in names]
-    about, cut = {}, stores[0].info.get("fingerprint")
+    about = {}
     with contextlib.suppress(MissingStep):  # the store alone is asked for
         about = read_json(run.need("metrics/data.json"))
-    if about.get("fingerprint", cut) != cut:  # another run's notebook 01 cut it anew, with other parameters
-        file = run.shared / "crops" / FILES[0]
-        raise InputError(file, "other crops than this run's division is of", run.stage(DATA))
+    for store, key in zip(stores, ("fingerprint", "winter_fingerprint"), strict=False):
+        cut = store.info.get("fingerprint")
+        if about.get(key, cut) != cut:  # another run's notebook 01 cut it anew, with other parameters
+            file = store.folder / FILES[0]
+            raise InputError(file, "other crops than this run's division is of", run.stage(DATA))
     return stores[0], stores[1] if len(stores) > 1 else None

@@ -20,7 +20,7 @@ from lib import runs, settings
 from lib.run_names import RunName, parse_run
 from lib.settings import DATA
 
-LABELS = (".txt", ".yaml", ".yml")
+LABELS = (".txt", ".yaml", ".yml", ".names")
 READS = {  # the notebooks whose files a notebook reads; one that is not here reads all before it
     DATA: (),
     "02_classifier_training": (DATA,),
@@ -95,7 +95,8 @@ def _listing(folder: Path, parts: Iterable[str] = ("",)) -> str:
     way do not.
     """
     if folder.is_file():
-        return _digest(f"{folder.name} {folder.stat().st_size}")
+        text = _digest(folder.read_bytes().hex()) if folder.suffix.lower() in LABELS else ""
+        return _digest(f"{folder.name} {folder.stat().st_size} {text}")
     found = []
     for part in parts:
         there = runs.files_below(folder / part, "a folder of data") if (folder / part).is_dir() else {}
@@ -110,6 +111,11 @@ def data_hashes(parameters: dict[str, Any]) -> dict[str, str]:
     """Hashes of the folders outside the repository that a notebook reads."""
     names = [name for name in parameters if name.endswith(("_folder", "_flight")) and parameters[name]]
     folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
+    if "winter_folder" in folders and parameters.get("winter_boxes") == "yolo":
+        from lib.yolo import names_file
+
+        if named := names_file(folders["winter_folder"]):  # it may lie beside the folder
+            folders["winter_names"] = named
     parts: dict[str, list[str]] = {}
     if parameters.get("source") == "visdrone":
         from lib.download import FOLDER  # only here: pandas takes a second

@@ -60,6 +60,15 @@ class Division:
         """Rows of "train", "valid" or "test", ascending."""
         return np.flatnonzero(self.part == PARTS.index(part))
 
+    def check(self) -> None:
+        """InputError where the winter pictures do not reach for what every notebook after the first needs."""
+        for name in ("winter", "winter_test_cars", "winter_test_noncars"):
+            if not len(getattr(self, name)):
+                notes = "; ".join(self.summary.get("notes", ()))
+                found = f"no {name.replace('_', ' ')}" + (f" ({notes})" if notes else "")
+                expected = "at least one; each of two groups of recordings needs some, or of frames"
+                raise InputError("winter pictures", found, expected)
+
     def write(self, path: str | os.PathLike) -> Path:
         """Write everything as one .npz."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "summary"}

@@ -47,7 +47,7 @@ def write_folders(parts: Mapping[str, list[ImageSet]], folder: str | os.PathLike
 
     Raises InputError for a folder that holds something; on an error (a full disk) nothing appears.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(folder, "files", "a new or empty folder")
     part = folder.with_name(f".{folder.name}.part")
@@ -79,7 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="new or empty")
     given = parser.parse_args(arguments)
     try:
-        run = Run.named(given.run.resolve().parent.name, parse_run(given.run.name), "export")
+        run = Run.named(given.run.resolve().parent.name, parse_run(given.run.resolve().name), "export")
+        if run.folder.resolve() != given.run.resolve():
+            raise InputError(given.run, "no run of this checkout", f"a folder below {run.shared.parent}")
         counts = write_folders(parts_of(run), given.folder)
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)

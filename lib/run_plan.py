@@ -39,7 +39,8 @@ def parse_splits(text: Any) -> list[str] | None:
     words = str("" if text is None else text).replace(",", " ").split()
     for word in words:
         if word not in SPLITS:
-            raise InputError("SPLITS", repr(str(text)), " or ".join([*SPLITS, "both"]))
+            expected = f'{" or ".join(SPLITS)}, or both: SPLITS="{" ".join(SPLITS)}"'
+            raise InputError("SPLITS", repr(str(text)), expected)
     return list(dict.fromkeys(words)) or None
 
 
@@ -53,9 +54,31 @@ def plan(profile: str, seeds: Any = None, splits: Any = None) -> list[str]:
     own, given, chosen = settings.check_profile(profile), parse_seeds(seeds), parse_splits(splits)
     for name in settings.notebook_names():
         settings.declared(name)
+    _check_numbers(profile)
     base = [RunName(split, seed) for split in chosen or own for seed in given or own.get(split, [0])]
     more = [name for name in settings.variants(profile) if RunName(name.split, name.seed) in base]
     return [str(name) for name in base + more]
+
+
+def _check_numbers(profile: str) -> None:
+    """InputError for numbers that would end a notebook long after the first began."""
+    for notebook in settings.notebook_names():
+        file, given, lines = _given(profile, notebook)
+        for name in ("steps", "batch_size", "n_synthetic", "n_winter", "n_summer"):
+            least = 0 if (notebook, name) != (DATA, name) and name == "n_winter" else 1  # 0: all of them
+            if name in given and given[name] < least:
+                raise InputError(file, f"{name}: {given[name]}", f"a number from {least}", lines[name])
+        if "shares" in given:
+            from lib.retraining import check_shares  # only here: PyTorch takes seconds
+
+            check_shares(given["shares"])
+    file, given, lines = _given(profile, "05_retraining")
+    notebooks = ("04_generation", "05_retraining")
+    made, added = (settings.values(profile, name)["n_synthetic"] for name in notebooks)
+    if added > made:
+        expected = f"at most {made}, as many as notebook 04 draws"
+        raise InputError(file or "notebooks/05_retraining.ipynb", f"n_synthetic: {added}", expected,
+                         lines.get("n_synthetic"))  # fmt: skip
 
 
 def _given(profile: str, notebook: str) -> tuple[Path | None, dict[str, Any], dict[str, int]]:

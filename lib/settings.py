@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import itertools
+import re
 import shutil
 import sys
 import time
@@ -77,9 +78,12 @@ def check(
         word = known[name][0]
         fits = isinstance(value, TYPES[word]) or (word == "float" and isinstance(value, int))
         if not fits or (isinstance(value, bool) and word != "bool"):
-            raise InputError(
-                where, f"{name} = {value!r} ({type(value).__name__})", f"a value of type {word}", line
-            )
+            expected = f"a value of type {word}"
+            if word == "float" and isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.I):
+                expected += "; YAML wants a point in it, as 1.0e-3"
+            if word == "str" and isinstance(value, bool):
+                expected += '; YAML takes on, off, yes and no for truth values: "off" in quotes'
+            raise InputError(where, f"{name} = {value!r} ({type(value).__name__})", expected, line)
 
 
 def read_parameters(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -160,6 +164,10 @@ def check_profile(profile: str) -> dict[str, list[int]]:
                         raise InputError(path, f"{name} without {start}", "the run that it starts from", line)
         else:
             check(values, declared(path.stem), path, lines)
+            for name in ("seed", "split", "runs_of"):
+                if name in values:
+                    expected = "SEEDS, SPLITS or profile.yaml"
+                    raise InputError(path, f"{name} in a parameter file", expected, lines[name])
             if values.get("profile") != profile:
                 raise InputError(path, f"profile: {values.get('profile')}", f"profile: {profile}")
     return plan

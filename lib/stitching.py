@@ -114,7 +114,7 @@ def stitch(
     if len(places) < 2:
         raise InputError("flight", f"frames that do not join: {said}", "two overlapping frames at least")
     if left_out and not partial:
-        expected = "overlapping frames (partial=True leaves these out)"
+        expected = "overlapping frames (partial leaves these out: make panorama PARTIAL=1)"
         raise InputError("flight", f"frames that do not join: {said}", expected)
     corners = np.concatenate(list(outlines.values()))
     low = np.floor(corners.min(axis=0) + 0.5)

@@ -24,12 +24,13 @@ import numpy as np
 import pandas as pd
 
 from lib.crop_store import CropStore
-from lib.crops import PICTURES, cut_boxes
+from lib.crops import PICTURES, cut_boxes, unread_pictures
 from lib.runs import InputError, files_below, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo
 
 SOURCES = ("crops", "frames")
+BOXES = ("yolo", "visdrone")  # kinds of label files
 COLUMNS = ("set", "frame", "sequence", "line", "x", "y", "width", "height", "label")
 # A data set's own class name -> ours. Other names are left out and counted: nothing is merged.
 NAMES = {name: name for name in CLASSES} | {
@@ -56,6 +57,7 @@ class WinterObjects:
     paths: dict[str, Path]
     drops: Counter = field(default_factory=Counter)
     background: int = 0
+    unread: str = ""  # pictures of other kinds
 
     def image_path(self, _set: str, frame: str) -> Path:
         """The image file of a frame."""
@@ -92,7 +94,10 @@ class WinterObjects:
         out += [f"{len(flights)} flights (sequences)"]
         out += [f"  {name:<32}{n:>8,}" for name, n in list(flights.items())[:20]]
         out += [f"  and {len(flights) - 20} more"] if len(flights) > 20 else []
-        return "\n".join(out + [f"left out: {reason}: {n:,}" for reason, n in sorted(self.drops.items())])
+        out += [f"left out: {reason}: {n:,}" for reason, n in sorted(self.drops.items())]
+        out += [f"left out, as they are not read: {self.unread}"] if self.unread else []
+        out += [] if "car" in self.classes() else ["no car: a run needs winter cars"]
+        return "\n".join(out)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -122,13 +127,14 @@ def _flight(name: str, skip: int | None = None) -> str:
     kept = [part for k, part in enumerate(folders) if k != skip and part.lower() not in _NO_FLIGHT]
     if kept or "_" in stem:
         return "/".join(kept) or stem.split("_")[0]
-    return re.match(r"\D*", stem)[0].strip(" -.(") or "flight"
+    numbered = re.fullmatch(r"(\D*)\d+\D?", stem)
+    return (numbered[1].strip(" -.(") if numbered else "") or "flight"
 
 
-def _top_folder(name: str) -> int | None:
-    """Which of a picture's folders is the first but for those of a layout (train, val); None without any."""
+def _class_folder(name: str) -> int | None:
+    """Which of a picture's folders is the first that has the name of a class; None without any."""
     *folders, _ = name.split("/")
-    return next((k for k, part in enumerate(folders) if part.lower() not in _NO_FLIGHT), None)
+    return next((k for k, part in enumerate(folders) if _our_label(part) is not None), None)
 
 
 def _our_label(name: str) -> int | None:
@@ -146,31 +152,35 @@ def _table(rows: list[tuple]) -> pd.DataFrame:
 def find_crops(folder: str | os.PathLike) -> WinterObjects:
     """List a folder of crops: image files of any size, one object each.
 
-    Either class folders (`car/...`, `bus/...`, as torchvision's ImageFolder, also below `train/`, `val/`)
-    or, where no folder has a class name, all of them cars. Folders below are flights; without them the
-    flight is in the file name (`_flight`). Rows are in the order of flight and picture. Raises InputError:
-    missing folder, no picture, a picture that cannot be read, pictures or unknown folders beside class
-    folders.
+    Either class folders (`car/...`, `bus/...`, as torchvision's ImageFolder, also below others) or, where no
+    folder has a class name, all of them cars. Other folders are flights, but for those of a layout (`train`);
+    without them the flight is in the file name (`_flight`). Rows are in the order of flight and picture.
+    Raises InputError: missing folder, no picture, a picture that cannot be read, one outside of class folders
+    where there are some, a label file beside a picture (frames with boxes are no crops).
     """
     folder = Path(folder)
-    paths = _pictures(folder, _files(folder))
-    places = {name: _top_folder(name) for name in paths}
-    tops = {name: name.split("/")[place] for name, place in places.items() if place is not None}
-    labels = {name: _our_label(top) for name, top in tops.items()}
-    by_class = any(label is not None for label in labels.values())
+    files = _files(folder)
+    paths = _pictures(folder, files)
+    for path in files:
+        if path.suffix.lower() == ".txt" and path.relative_to(folder).with_suffix("").as_posix() in paths:
+            raise InputError(path, "a label file beside a picture", "pictures of one object each (or frames)")
+    places = {name: _class_folder(name) for name in paths}
+    by_class = any(place is not None for place in places.values())
     rows = []
     for name, path in progress(paths.items(), total=len(paths), desc="winter crops"):
-        label = labels.get(name) if by_class else CAR
-        if label is None:
-            found = f"the folder {tops[name]!r}" if name in tops else "a picture"
+        place = places[name]
+        if by_class and place is None:
+            top = next((part for part in name.split("/")[:-1] if part.lower() not in _NO_FLIGHT), None)
+            found = f"the folder {top!r}" if top else "a picture"
             expected = "only folders named " + ", ".join(CLASSES)
             raise InputError(path, f"{found} beside class folders", expected)
-        flight = _flight(name, places[name] if by_class else None)
+        label = _our_label(name.split("/")[place]) if by_class else CAR
+        flight = _flight(name, place)
         width, height = image_size(path, upright=True)
         rows.append(("winter", name, flight, 1, 0, 0, width, height, label))
     if by_class:  # else a flight's buses, say, would all come before its cars, and be divided so
         rows.sort(key=lambda row: (row[2], row[1].split("/")[places[row[1]] + 1 :], row[1]))
-    return WinterObjects(folder, "crops", _table(rows), paths)
+    return WinterObjects(folder, "crops", _table(rows), paths, unread=unread_pictures(files))
 
 
 def _may_label(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
@@ -191,20 +201,24 @@ def _may_label(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
 
 
 def _label_files(folder: Path, files: list[Path], paths: dict[str, Path]) -> dict[str, Path]:
-    """Frame -> label file: beside the picture, or in labels/ or annotations/ for one in images/."""
+    """Frame -> label file: beside the picture, in labels/ or annotations/ there, or there for images/."""
     labels = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files
               if _may_label(path, folder, paths)}
     if not labels:
         raise InputError(folder, "no label file", "a .txt file of boxes beside each frame or in labels/")
+    fold = str.lower if len({name.lower() for name in labels}) == len(labels) else str  # Images/, Labels/
+    spelt = {fold(name): name for name in labels}
     matched = {}
     for name in paths:
         parts = name.split("/")
         places = [name]
-        for k in (k for k, part in enumerate(parts[:-1]) if part == "images"):
-            places += ["/".join([*parts[:k], other, *parts[k + 1 :]]) for other in ("labels", "annotations")]
-        place = next((place for place in places if place in labels), None)
+        for other in ("labels", "annotations"):
+            places.append("/".join([*parts[:-1], other, parts[-1]]))
+            places += ["/".join([*parts[:k], other, *parts[k + 1 :]])
+                       for k, part in enumerate(parts[:-1]) if part.lower() == "images"]  # fmt: skip
+        place = next((fold(place) for place in places if fold(place) in spelt), None)
         if place is not None:
-            matched[name] = labels.pop(place)
+            matched[name] = labels.pop(spelt.pop(place))
     for path in labels.values():
         raise InputError(path, "a label file without frame", f"a picture named {path.stem}")
     return matched
@@ -227,14 +241,17 @@ def find_frames(
     label file without frame, a picture that cannot be read, bad rows (see `read_yolo`,
     `lib.visdrone.read_annotation`).
     """
-    if boxes not in ("yolo", "visdrone"):
-        raise InputError("boxes", repr(boxes), '"yolo" or "visdrone"')
+    if boxes not in BOXES:
+        raise InputError("boxes", repr(boxes), f"one of {', '.join(BOXES)}")
     folder = Path(folder)
     files = _files(folder)
     paths = _pictures(folder, files)
     labels = _label_files(folder, files, paths)
     names = [] if boxes == "visdrone" else list(names or class_names(folder))
     ours = [_our_label(name) for name in names]
+    spelt = [name.strip().lower() for name in names]
+    if {"people", "pedestrian"} <= set(spelt):  # VisDrone's: its "people" sit or lie, and are left out
+        ours[spelt.index("people")] = None
     found, drops, background = [], Counter(), 0
     for name, path in progress(paths.items(), total=len(paths), desc="winter frames"):
         size = image_size(path, upright=True)
@@ -257,7 +274,7 @@ def find_frames(
                 else:
                     kept.append((*row[:5], ours[row[5]]))
         found += [("winter", name, flight, *row) for row in kept]
-    return WinterObjects(folder, "frames", _table(found), paths, drops, background)
+    return WinterObjects(folder, "frames", _table(found), paths, drops, background, unread_pictures(files))
 
 
 def open_winter(
@@ -303,7 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.winter", description=about)
     parser.add_argument("folder", type=Path, help="crops, or frames with YOLO or VisDrone label files")
     parser.add_argument("--source", choices=SOURCES, help="default: frames if there are label files")
-    parser.add_argument("--boxes", choices=("yolo", "visdrone"), help="default: VisDrone if rows have commas")
+    parser.add_argument("--boxes", choices=BOXES, help="default: VisDrone if rows have commas")
     parser.add_argument("--names", help="class names by number: car,truck,... (default: from classes.txt)")
     options = parser.parse_args(arguments)
     try:

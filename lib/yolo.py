@@ -25,36 +25,41 @@ def _text(path: str | os.PathLike) -> str:
     except OSError as error:
         raise InputError(path, error.strerror or str(error), "a readable text file") from None
     except UnicodeDecodeError as error:
-        raise InputError(path, f"byte 0x{error.object[error.start]:02x}", "plain text") from None
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(path, f"byte 0x{error.object[error.start]:02x}", "UTF-8 text", line) from None
+
+
+def names_file(folder: str | os.PathLike) -> Path | None:
+    """The file of class names of a YOLO data set: in the folder, else in its parent, else None."""
+    places = (Path(folder), Path(folder).resolve().parent)
+    return next((file for place in places for name in _NAME_FILES if (file := place / name).is_file()), None)
 
 
 def class_names(folder: str | os.PathLike) -> list[str]:
     """The class names of a YOLO data set by class number, from classes.txt, obj.names or data.yaml.
 
-    Looked for in the folder, then in its parent. InputError if there is none or it is malformed.
+    InputError if there is none (`names_file`) or it is malformed.
     """
-    folder = Path(folder)
-    for path in (place / name for place in (folder, folder.resolve().parent) for name in _NAME_FILES):
-        if not path.is_file():
-            continue
-        text = _text(path)
-        if path.suffix not in (".yaml", ".yml"):
-            names = [line.strip() for line in text.rstrip().splitlines()]  # a blank line is a number too
-            if not names:
-                raise InputError(path, "no name", "one class a line, from 0")
-            return names
-        try:
-            content = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:  # the second: a date that is none
-            mark = getattr(error, "problem_mark", None)
-            raise InputError(path, "no YAML", "a list `names:`", mark.line + 1 if mark else None) from None
-        names = content.get("names") if isinstance(content, dict) else None
-        if isinstance(names, dict) and set(names) == set(range(len(names))):
-            names = [names[k] for k in range(len(names))]
-        if not isinstance(names, list) or not names:
-            raise InputError(path, "no list of names", "`names:` with one name a class, from 0")
-        return [str(name) for name in names]
-    raise InputError(folder, "no class names", "classes.txt or data.yaml there (or names given)")
+    path = names_file(folder)
+    if path is None:
+        raise InputError(folder, "no class names", "classes.txt or data.yaml there (or names given)")
+    text = _text(path)
+    if path.suffix not in (".yaml", ".yml"):
+        names = [line.strip() for line in text.rstrip().splitlines()]  # a blank line is a number too
+        if not names:
+            raise InputError(path, "no name", "one class a line, from 0")
+        return names
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # the second: a date that is none
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(path, "no YAML", "a list `names:`", mark.line + 1 if mark else None) from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[k] for k in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise InputError(path, "no list of names", "`names:` with one name a class, from 0")
+    return [str(name) for name in names]
 
 
 def read_yolo(

@@ -116,3 +116,11 @@ def test_no_images_and_no_folder(weights, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert "no images" in refused([weights, tmp_path / "empty"], capsys, tmp_path / "x.csv")
     assert "no such folder" in refused([weights, tmp_path / "absent"], capsys, tmp_path / "x.csv")
+
+
+def test_a_table_that_may_have_been_mended_is_not_replaced(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("mine")
+    assert main(["a", "b"]) == 2
+    assert "labels.csv: found a file, expected none, or --out" in capsys.readouterr().err
+    assert (tmp_path / "labels.csv").read_text() == "mine"

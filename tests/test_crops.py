@@ -306,3 +306,13 @@ def test_real_frames(tmp_path):
         assert len(store) == 24_294
     sample = store.images[::50]
     assert 40 < sample.mean() < 200 and sample.std() > 20
+
+
+def test_values_of_twelve_bits_are_no_dark_pictures(tmp_path):
+    """A camera's 12 bits in pixels of 16 would be almost black."""
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / "dim.png")
+    Image.fromarray(values * 16).save(tmp_path / "whole.png")
+    with pytest.raises(InputError, match=r"dim.png: found 16-bit pixels of which the upper 4 bits are 0"):
+        read_frame(tmp_path / "dim.png")
+    assert read_frame(tmp_path / "whole.png").max() == 255

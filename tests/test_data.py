@@ -27,6 +27,7 @@ def place(repository, monkeypatch):
     monkeypatch.setattr(data, "ROOT", repository)
     monkeypatch.setattr(data, "SETS", {"train": 2, "val": 2, "test-dev": 2})
     monkeypatch.setattr(visdrone, "data_folder", lambda: None)
+    monkeypatch.delenv("DRONE_DATA", raising=False)
     return repository / "data" / "visdrone"
 
 
@@ -171,3 +172,47 @@ def test_crops_that_the_division_is_not_of_are_refused(place, flight, tmp_path):
     write_json(run.path("metrics/data.json"), {"fingerprint": "other"})
     with pytest.raises(InputError, match=r"store\.json: found other crops .*01_data_preparation mine"):
         data.open_stores(run, "simulated winter")
+
+
+def test_a_folder_that_was_named_is_not_passed_over_for_a_download(place, asked, monkeypatch):
+    monkeypatch.setenv("DRONE_DATA", "/one/level/too/deep")
+    with pytest.raises(InputError, match=r"DRONE_DATA=/one/level/too/deep: found none of VisDrone2019"):
+        find(["val"])
+    assert not asked
+
+
+def test_a_folder_of_frames_is_not_ignored_where_scenes_are_drawn(place):
+    run = Run("mine", "object", 0, "01_data_preparation")
+    with pytest.raises(InputError, match=r"data_folder: found '/some', expected source: visdrone"):
+        data.find_objects(run, "scenes", "/some", [], 0, 0, "strict", 5)
+
+
+@pytest.mark.parametrize(
+    ("source", "boxes", "classes", "told"),
+    [
+        ("snow", "yolo", [], "winter_source: found 'snow', expected one of simulated, crops, frames"),
+        ("frames", "coco", [], "winter_boxes: found 'coco', expected one of yolo, visdrone"),
+        ("crops", "yolo", ["bus"], "winter_classes: found .'bus'., expected winter frames with YOLO"),
+        ("frames", "visdrone", ["bus"], "winter_classes: found .'bus'., expected winter frames with YOLO"),
+    ],
+)
+def test_what_a_winter_folder_cannot_be_is_told(place, tmp_path, source, boxes, classes, told):
+    run = Run("mine", "object", 0, "01_data_preparation")
+    with pytest.raises(InputError, match=told):
+        data.cut_winter(run, source, str(tmp_path), boxes, classes)
+
+
+def test_winter_crops_that_another_run_cut_anew_are_noticed(repository):
+    run = Run("mine", "object", 0, "02_classifier_training")
+    for name, mark in (("crops", "a"), ("winter", "b")):
+        folder = run.shared / name
+        folder.mkdir(parents=True)
+        np.save(folder / "crops.npy", np.zeros((0, 32, 32, 3), np.uint8))
+        (folder / "crops.csv").write_text("set,frame,sequence,line,x,y,width,height,label\n")
+        write_json(folder / "store.json", {"crops": 0, "size": 32, "fingerprint": mark})
+    about = {"fingerprint": "a", "winter_fingerprint": "b"}
+    write_json(run.path("metrics/data.json"), about)
+    assert data.open_stores(run, "winter crops")[1].info["fingerprint"] == "b"
+    write_json(run.path("metrics/data.json"), about | {"winter_fingerprint": "c"})
+    with pytest.raises(InputError, match=r"winter/store.json: found other crops than this run's"):
+        data.open_stores(run, "winter crops")

@@ -199,3 +199,13 @@ def test_any_table_is_divided_whole(n_sequences, frames, objects, seed, n_winter
     assert (label[division.winter] == CAR).all() and len(division.winter) <= n_winter
     everyone = np.concatenate([np.flatnonzero(division.part == k) for k in (-1, 0, 1, 2)])
     assert sorted(everyone) == list(range(len(table)))
+
+
+def test_pictures_that_do_not_reach_are_told_by_the_first_notebook():
+    rows = {name: np.arange(3) for name in ("part", "group", "winter", "summer", "winter_test_cars",
+            "winter_test_noncars", "winter_valid_cars", "winter_valid_noncars")}  # fmt: skip
+    Division(**rows, summary={"notes": []}).check()
+    none = np.arange(0)
+    with pytest.raises(InputError, match=r"found no winter test cars \(one flight\), expected at least one"):
+        Division(**rows | {"winter_test_cars": none}, summary={"notes": ["one flight"]}).check()
+    Division(**rows | {"winter_valid_cars": none}, summary={}).check()  # can be done without

@@ -5,7 +5,7 @@ import ast
 import nbformat
 import pytest
 
-from lib import settings
+from lib import run_plan, settings
 from lib.run_names import RunName
 from lib.runs import InputError, MissingStep
 from lib.settings import check, check_profile, declared, read_parameters, start
@@ -243,3 +243,44 @@ def test_another_number_makes_a_run_of_its_own(profile, repository):
         assert run.need(file) == place
     with pytest.raises(MissingStep):
         run.need("answers/winter.npz", without=True)  # of the run that it starts from
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("seed: 7", "_training.yaml:2: found seed in a parameter file, expected SEEDS, SPLITS or"),
+        ("split: sequence", "found split in a parameter file"),
+        ("rate: 1e-3", "a value of type float; YAML wants a point in it, as 1.0e-3"),
+        ("compiler: off", "a value of type str; YAML takes on, off, yes and no for truth values"),
+    ],
+)
+def test_what_a_parameter_file_cannot_say(tmp_path, monkeypatch, line, told):
+    folder = tmp_path / "params" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "02_classifier_training.yaml").write_text(f"profile: mine\n{line}\n")
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    with pytest.raises(InputError, match=told):
+        check_profile("mine")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "line", "told"),
+    [
+        ("05_retraining", "n_synthetic: 50000", r"yaml:2: found n_synthetic: 50000, expected at most \d+"),
+        ("02_classifier_training", "batch_size: 0", "yaml:2: found batch_size: 0, expected a number from 1"),
+        ("05_retraining", "shares: [2.0]", "shares: found .2.0., expected shares of a retraining"),
+        ("01_data_preparation", "n_winter: 0", "found n_winter: 0, expected a number from 1"),
+    ],
+)
+def test_numbers_that_a_late_notebook_would_refuse(tmp_path, monkeypatch, notebook, line, told):
+    folder = tmp_path / "params" / "mine"
+    folder.mkdir(parents=True)
+    (folder / f"{notebook}.yaml").write_text(f"profile: mine\n{line}\n")
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    with pytest.raises(InputError, match=told):
+        run_plan.plan("mine")
+
+
+def test_both_splits_are_told_how():
+    with pytest.raises(InputError, match='or both: SPLITS="object sequence"'):
+        run_plan.plan("embedded", splits="both")

@@ -136,6 +136,11 @@ def test_third_party_imports_are_direct_dependencies():
 def test_make_panorama_refuses_an_unknown_profile_before_it_writes():
     """`-o`: the set-up is not what is tested."""
     command = ["make", "--no-print-directory", "-o", ".venv/.installed", "panorama", "FIRST=a", "SECOND=b"]
+    for width in ("", "VEHICLE_PX=30 px", "VEHICLE_PX=abc"):
+        words = [*command, width] if width else command
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and "expected the width of a car in pixels, such as 30" in done.stderr
+    command.append("VEHICLE_PX=30")
     done = subprocess.run([*command, "PROFILE=embeded"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "PROFILE: found 'embeded', expected one of embedded" in done.stderr
     assert "Traceback" not in done.stderr and not (ROOT / "runs" / "embeded").exists()

@@ -621,3 +621,16 @@ def test_the_data_that_count_are_those_that_are_read(repository, tmp_path, monke
     assert data(mine | {"sets": ["train"]}) == {"data_folder": listing(own)}
     assert data(mine) == {"data_folder": listing(own, ["VisDrone2019-DET-val"])} != data(values)
     assert listing(own) != listing(downloads)
+
+
+def test_class_names_beside_the_winter_folder_are_watched(tmp_path, monkeypatch):
+    folder = tmp_path / "set" / "flight"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    values = {"winter_folder": str(folder), "winter_boxes": "yolo"}
+    found = []
+    for file, text in (("classes.txt", "car\ntruck"), ("classes.txt", "truck\ncar"),
+                       ("flight/obj.names", "car\nbus"), ("flight/obj.names", "bus\ncar")):  # fmt: skip
+        (tmp_path / "set" / file).write_text(text)
+        found.append(str(dependencies.data_hashes(values)))
+    assert len(set(found)) == 4

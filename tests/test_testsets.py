@@ -310,6 +310,7 @@ def test_bad_input_to_the_export_is_one_line(exported_run, tmp_path, capsys):
         ((exported_run, tmp_path / "full"), "full: found files, expected a new or empty folder"),
         ((exported_run.with_name("seed7"), tmp_path / "out"), "make reproduce PROFILE=embedded SEEDS=7"),
         ((exported_run.with_name("summary"), tmp_path / "out"), "summary"),
+        ((tmp_path / "runs/embedded/seed0", tmp_path / "out"), "no run of this checkout"),
     ):
         assert main([str(argument) for argument in arguments]) == 2
         line = capsys.readouterr().err

@@ -375,3 +375,61 @@ def test_real_yolo_frames(tmp_path):
     assert set(found.flights()) == {"kit_ais_mos", "minsk_0005"} and len(found.paths) == 71
     store = open_winter("frames", folder / "minsk_0005", tmp_path / "store")
     assert len(store) == 321 and store.info["classes"] == {"bus": 30, "car": 291}
+
+
+def test_class_folders_may_lie_in_flights(tmp_path):
+    for name in ("f1/car/a.png", "f1/bus/b.png", "f2/trucks/c.png", "train/f2/car/d.png"):
+        save(tmp_path / name, np.zeros((9, 9, 3), np.uint8))
+    found = find_crops(tmp_path)
+    assert found.classes() == {"bus": 1, "car": 2, "truck": 1} and found.flights() == {"f1": 2, "f2": 2}
+    save(tmp_path / "f3/e.png", np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(InputError, match=r"e.png: found the folder 'f3' beside class folders"):
+        find_crops(tmp_path)
+
+
+def test_pictures_named_by_hashes_are_one_flight(tmp_path):
+    for name in ("3fa9e1", "beefe1", "c0ffee", "a1b2"):
+        save(tmp_path / f"{name}.png", np.zeros((9, 9, 3), np.uint8))
+    assert len(find_crops(tmp_path).flights()) <= 2  # "beefe1" might be the first of a flight beefe
+    for name in ("DJI-0001", "DJI-0002", "DJI (3)"):
+        save(tmp_path / "own" / f"{name}.png", np.zeros((9, 9, 3), np.uint8))
+    assert find_crops(tmp_path / "own").flights() == {"DJI": 3}
+
+
+def test_frames_with_boxes_are_no_crops(yolo):
+    save(yolo / "images/monday/b.png", np.zeros((9, 9, 3), np.uint8))
+    write(yolo / "images/monday/b.txt", "0 0.5 0.5 0.1 0.1")
+    with pytest.raises(InputError, match=r"b.txt: found a label file beside a picture"):
+        find_crops(yolo)
+
+
+def test_people_beside_pedestrians_are_visdrones_other_class(yolo):
+    found = find_frames(yolo, names=["pedestrian", "people", "car"])
+    assert found.classes() == {"car": 2, "pedestrian": 2} and found.drops["class people"] == 2
+    alone = find_frames(yolo, names=["people", "truck", "car"])
+    assert alone.classes() == {"car": 2, "pedestrian": 2, "truck": 2}
+
+
+@pytest.mark.parametrize("place", ["Images/{}", "{}", "a/Images/b/{}"])
+def test_labels_where_other_tools_put_them(tmp_path, place):
+    save(tmp_path / place.format("a_1.png"), np.zeros((20, 20, 3), np.uint8))
+    there = place.replace("Images", "Labels") if "Images" in place else "labels/{}"
+    write(tmp_path / there.format("a_1.txt"), "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "classes.txt", "car")
+    found = find_frames(tmp_path)
+    assert len(found.table) == 1 and found.background == 0
+
+
+def test_a_byte_that_is_no_text_has_a_line(yolo):
+    (yolo / "labels/monday/a.txt").write_bytes(b"0 0.5 0.5 0.1 0.1\n0 \xfc")
+    with pytest.raises(InputError, match=r"a.txt:2: found byte 0xfc, expected UTF-8 text"):
+        find_frames(yolo)
+
+
+def test_what_is_not_read_is_told(yolo, tmp_path, capsys):
+    write(yolo / "images/monday/a.HEIC", "x")
+    write(yolo / "images/monday/film.mp4", "x")
+    assert main([str(yolo)]) == 0
+    assert "left out, as they are not read: 2 files (.heic, .mp4)" in capsys.readouterr().out
+    assert main([str(yolo), "--names", "bus,truck,bus"]) == 0
+    assert "no car: a run needs winter cars" in capsys.readouterr().out
