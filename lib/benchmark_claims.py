@@ -128,6 +128,10 @@ def _drawn(found: dict, run: str = REAL_RUN) -> list[str] | None:
     found_of = " / ".join(f"{100 * drawn[name]:.0f}" for name in ("recall", "precision"))
     counts = (round(drawn[name] * drawn["winter_cars"]) for name in ("before", "after"))
     ours = f"{found_of} %; {' → '.join(map(str, counts))}"
+    if others := drawn.get("winter_others"):  # not in numbers of older code
+        falsely = drawn["winter_others_called_car"]
+        claim += f"; of the {others} other regions found there"
+        ours += f"; {' → '.join(str(round(falsely[name] * others)) for name in ('before', 'after'))}"
     option, also = (" --drawn", ", with others") if "changes" in found else (" --parts drawn", "")
     minutes = f"{found['seconds'] / 60:.0f} min{also}"
     return [claim, _panorama_command(option, run), minutes, "–", ours]

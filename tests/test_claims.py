@@ -97,7 +97,10 @@ def test_first_table_holds_what_must_agree_to_the_unit(figures):
     assert "two panoramas of 6 megapixels" in whole and "| 9 s; 1.2 GB; 0.90 |" in whole
     assert "the 7 cars found under snow called car by visdrone-val/seed0" in whole
     assert "| 50 / 25 %; 3 → 7 |" in whole and "--parts drawn" not in whole
+    more["drawn"] |= {"winter_others": 8, "winter_others_called_car": {"before": 0.25, "after": 0.5}}
     runs.write_json(figures / "benchmarks" / "panorama_drawn.json", more | {"seconds": 120.0})
+    whole = claims.table(figures).split("\n\n")[0]
+    assert "after retraining; of the 8 other regions found there |" in whole and "3 → 7; 2 → 4 |" in whole
     assert "runs/embedded/seed0 --parts drawn` | 2 min | – |" in claims.table(figures).split("\n\n")[0]
     assert "megapixels" not in text and "under snow" not in text
     assert "(place, 9 pairs)" in text and "| 12 min | – | 100 / 0.1 px; 90 / 80 / 85 (70); – |" in text
