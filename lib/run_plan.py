@@ -65,7 +65,7 @@ def _check_numbers(profile: str) -> None:
     for notebook in settings.notebook_names():
         file, given, lines = _given(profile, notebook)
         for name in ("steps", "batch_size", "n_synthetic", "n_winter", "n_summer"):
-            least = 0 if (notebook, name) != (DATA, name) and name == "n_winter" else 1  # 0: all of them
+            least = 0 if name == "n_winter" and notebook != DATA else 1  # there 0 means all of them
             if name in given and given[name] < least:
                 raise InputError(file, f"{name}: {given[name]}", f"a number from {least}", lines[name])
         if "shares" in given:
