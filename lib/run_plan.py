@@ -72,13 +72,14 @@ def _check_numbers(profile: str) -> None:
             from lib.retraining import check_shares  # only here: PyTorch takes seconds
 
             check_shares(given["shares"])
-    file, given, lines = _given(profile, "05_retraining")
     notebooks = ("04_generation", "05_retraining")
-    made, added = (settings.values(profile, name)["n_synthetic"] for name in notebooks)
-    if added > made:
-        expected = f"at most {made}, as many as notebook 04 draws"
-        raise InputError(file or "notebooks/05_retraining.ipynb", f"n_synthetic: {added}", expected,
-                         lines.get("n_synthetic"))  # fmt: skip
+    sources = [one for one in (_given(profile, name) for name in notebooks) if "n_synthetic" in one[1]]
+    if sources:
+        drawn, asked = (settings.values(profile, name)["n_synthetic"] for name in notebooks)
+        if asked > drawn:
+            file, _, lines = sources[-1]
+            found = f"n_synthetic: {asked} in notebook 05"
+            raise InputError(file, found, f"at most {drawn}, as notebook 04 draws", lines["n_synthetic"])
 
 
 def _given(profile: str, notebook: str) -> tuple[Path | None, dict[str, Any], dict[str, int]]:

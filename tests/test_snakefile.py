@@ -296,8 +296,10 @@ def test_plan(repository):
     assert run_plan.plan("mine", splits="object") == ["seed0", "seed1"]
     assert run_plan.plan("mine", 7, "sequence, object") == ["seed7-sequence", "seed7"]
     assert run_plan.plan("embedded", splits="sequence") == ["seed0-sequence"]
-    with pytest.raises(InputError, match="^SPLITS: found 'time', expected object or sequence or both"):
-        run_plan.plan("mine", splits="time")
+    for word in ("time", "both"):
+        told = f"^SPLITS: found '{word}', expected object or sequence, or both: SPLITS=\"object sequence\"$"
+        with pytest.raises(InputError, match=told):
+            run_plan.plan("mine", splits=word)
     assert run_plan.plan("mine", "7, 8") == ["seed7", "seed8", "seed7-sequence", "seed8-sequence"]
     with pytest.raises(InputError, match="^PROFILE: found 'nowhere', expected one of embedded, mine$"):
         run_plan.plan("nowhere")
