@@ -220,4 +220,3 @@ def measure(frames: dict[str, np.ndarray], seed: int = 0, opencv: bool = True) -
         best = max(modes, key=lambda mode: (modes[mode]["placed"], -(modes[mode]["colour_error"] or 255)))
         found["opencv_stitcher"] = modes[best] | {"mode": best, "modes": modes}
     return found
-

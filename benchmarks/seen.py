@@ -14,15 +14,15 @@ import sys
 
 import numpy as np
 
+from benchmarks.threshold import OTHER
 from lib import runs, settings
 from lib.arms import ARMS
 from lib.batches import Schedule
 from lib.retraining import Material, training_set
 from lib.run_names import parse_run
-from lib.visdrone import CAR, CLASSES
+from lib.visdrone import CAR
 
 FOLDER = settings.ROOT / "figures" / "benchmarks"
-OTHER = (CAR + 1) % len(CLASSES)
 KINDS = ("summer", "cars", "others")  # crops of the training part; cars that an arm adds; counterexamples
 AUGMENTED = "classic"  # draws its variants from pictures; of each crop as many as `oversampled` has copies
 
@@ -36,14 +36,12 @@ def seen_by(arm: str, about: dict, retrained: dict, seed: int) -> dict[str, dict
     """{"given", "seen"}: kind -> number of different pictures; of a run's data.json and retraining.json."""
     train, cars = about["after"]["train"], about["after"]["classes"]["car"]["train"]
     winter, new, others = (retrained[name] for name in ("n_winter_taken", "n_synthetic", "n_recoloured"))
-    recoloured, drawn = _numbers("others", others), _numbers("cars", new)
+    recoloured, drawn = _numbers("others", others), _numbers("cars", new) + (0, winter)  # other cars
     material = Material(
         winter=_numbers("cars", winter), synthetic=drawn, scratch=drawn, selected=drawn,
         recoloured=recoloured, recoloured_labels=np.full(others, OTHER), recoloured_winter=recoloured,
-        reconstruct=lambda images: images, decoded=lambda count: _numbers("cars", count), seed=seed,
+        reconstruct=lambda images: images, decoded=lambda count: drawn[:count], seed=seed,
     )  # fmt: skip
-    if arm == "winter_and_vae":  # their numbers must differ
-        material = material._replace(synthetic=drawn + (0, winter))
     labels = np.where(np.arange(train) < cars, CAR, OTHER)
     pictures, _ = training_set(arm, _numbers("summer", train), labels, material)
     schedule = Schedule(retrained["steps"], retrained["batch_size"], 0.0, seed)

@@ -58,7 +58,7 @@ def _against_control(found: dict) -> str | None:
         rows.append([ARMS[name].label, of, *gains])
     title = (f"{cell['n_winter']} winter crops, {cell['n_synthetic']:,} new cars, against the control: "
              "points, 95 % over seeds")  # fmt: skip
-    return _overcounted(found, title, rows)
+    return _over_seeds(found, title, rows)
 
 
 def _against_repeated(found: dict) -> str | None:
@@ -72,7 +72,7 @@ def _against_repeated(found: dict) -> str | None:
             rows.append([str(cell["n_winter"]), counted(pairs), *_gains(entry, "oversampled", measures)])
     title = ("New cars (*after*) against the winter crops repeated as often, without a generator: points, "
              "paired by seed")  # fmt: skip
-    return _overcounted(found, title, rows)
+    return _over_seeds(found, title, rows)
 
 
 def _best(found: dict) -> str | None:
@@ -91,7 +91,7 @@ def _best(found: dict) -> str | None:
         "The best arm with a generator against the best without, both chosen on the validation part: "
         f"winter cars known minus winter non-cars called car, points, {counted(most)}, paired"
     )
-    return _overcounted(found, title, rows)
+    return _over_seeds(found, title, rows)
 
 
 def _threshold(found: dict) -> str | None:
@@ -109,7 +109,7 @@ def _threshold(found: dict) -> str | None:
     return _table(title, command, "seconds, after the grid", rows)
 
 
-def _overcounted(found: dict, title: str, rows: Rows) -> str | None:
+def _over_seeds(found: dict, title: str, rows: Rows) -> str | None:
     command = f"{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}"
     return _table(title, command, "seconds, after the grid", rows)
 

@@ -140,7 +140,7 @@ def headline(figures: Path) -> str:
         rows.append([f"**{title}**", *[""] * (len(head) - 1)])
         cells = [_cells(one.summary, place, metric, protocol, arms)
                  for one, place in zip(profiles, places, strict=True)]  # fmt: skip
-        paper = dict(zip(paper_arms(arms), paper_numbers(metric, protocol), strict=True))
+        paper = dict(zip(paper_arms(SHOWN), paper_numbers(metric, protocol), strict=True))
         for arm, *ours in zip(arms, *cells, strict=True):
             rows.append([label_of(arm), paper.get(arm, "–"), *ours])
     return f"{exact}\n\n{markdown_table([head, *rows])}"

@@ -58,12 +58,7 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
     source = Path(source)
     if source.is_dir():
         frames = read_flight(source)
-        try:
-            panorama = stitch(frames, reference, partial, max_megapixels=MEGAPIXELS)
-        except InputError as error:
-            if error.where != "flight":
-                raise
-            raise InputError(source, error.found, error.expected) from None  # which of two flights
+        panorama = stitch(frames, reference, partial, max_megapixels=MEGAPIXELS, flight=source)
         sizes = {name: frame.shape[1::-1] for name, frame in frames.items()}
         facts = {"frames": f"{len(panorama.places)} of {len(frames)} joined",
                  "median error between frames": f"{panorama.error_px:.2f} px"}

@@ -74,6 +74,7 @@ def stitch(
     partial: bool = False,
     seed: int = 0,
     max_megapixels: float = 400,
+    flight: str | os.PathLike = "flight",
 ) -> Panorama:
     """Place, correct and blend the frames of a flight; see `Panorama`.
 
@@ -82,7 +83,7 @@ def stitch(
     central one). partial: leave out what does not join instead of failing; the group of the reference is
     stitched, or the largest. seed: of OpenCV's random numbers. The same input gives the same bytes, however
     many threads there are. Memory grows with the panorama, about 30 bytes a pixel, not with frames times
-    panorama.
+    panorama. flight: where it is from, for errors.
 
     InputError: fewer than two frames, or two that join; a frame that is no RGB uint8 or an unknown reference;
     frames that do not join, each with the reason (too few features, no overlap found, implausible geometry);
@@ -91,7 +92,7 @@ def stitch(
     frames = dict(frames)
     if len(frames) < 2:
         only = f"only {next(iter(frames))}" if frames else "no frames"
-        raise InputError("flight", only, "two overlapping frames at least")
+        raise InputError(flight, only, "two overlapping frames at least")
     for name, frame in frames.items():
         kind, shape = getattr(frame, "dtype", type(frame).__name__), getattr(frame, "shape", ())
         if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
@@ -112,16 +113,16 @@ def stitch(
         del outlines[k], places[k]
     said = "; ".join(f"{name}: {why}" for name, why in sorted(left_out.items()))
     if len(places) < 2:
-        raise InputError("flight", f"frames that do not join: {said}", "two overlapping frames at least")
+        raise InputError(flight, f"frames that do not join: {said}", "two overlapping frames at least")
     if left_out and not partial:
         expected = "overlapping frames (partial leaves these out: make panorama PARTIAL=1)"
-        raise InputError("flight", f"frames that do not join: {said}", expected)
+        raise InputError(flight, f"frames that do not join: {said}", expected)
     corners = np.concatenate(list(outlines.values()))
     low = np.floor(corners.min(axis=0) + 0.5)
     width, height = (int(n) for n in np.ceil(corners.max(axis=0) - 0.5) - low + 1)
     if width * height > max_megapixels * 1e6:
         largest = max(outlines, key=lambda k: cv2.contourArea(np.float32(outlines[k])))
-        raise InputError("flight", f"a panorama of {width} x {height} pixels (largest: {names[largest]})",
+        raise InputError(flight, f"a panorama of {width} x {height} pixels (largest: {names[largest]})",
                          f"{max_megapixels:g} megapixels at most; try a reference that looks straighter down")
     error = np.concatenate([residuals(places, i, j, pair) for (i, j), pair in sorted(pairs.items())
                             if i in places and j in places])

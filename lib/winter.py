@@ -162,7 +162,7 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
     files = _files(folder)
     paths = _pictures(folder, files)
     for path in files:
-        if path.suffix.lower() == ".txt" and path.relative_to(folder).with_suffix("").as_posix() in paths:
+        if _beside_picture(path, folder, paths):
             raise InputError(path, "a label file beside a picture", "pictures of one object each (or frames)")
     places = {name: _class_folder(name) for name in paths}
     by_class = any(place is not None for place in places.values())
@@ -183,15 +183,18 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
     return WinterObjects(folder, "crops", _table(rows), paths, unread=unread_pictures(files))
 
 
+def _beside_picture(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
+    """Whether a file is text with a picture of its name beside it: a label file in any case."""
+    return path.suffix.lower() == ".txt" and path.relative_to(folder).with_suffix("").as_posix() in paths
+
+
 def _may_label(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
     """Whether a file may hold boxes: text, with a picture of its name or, if not, not a list or note of the
     data set (classes.txt, README.roboflow.txt).
     """
-    if path.suffix.lower() != ".txt":
-        return False
-    if path.relative_to(folder).with_suffix("").as_posix() in paths:
+    if _beside_picture(path, folder, paths):
         return True
-    if path.name.lower() in _NO_LABELS:
+    if path.suffix.lower() != ".txt" or path.name.lower() in _NO_LABELS:
         return False
     if path.parent != folder:
         return True
