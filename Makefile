@@ -16,8 +16,6 @@ SECOND  ?=
 PLACE   ?= place
 PARTIAL ?=
 
-AT = runs/$(PROFILE)/seed0/places/$(PLACE)
-
 VENV := .venv/bin/python
 
 # `python -m lib.NAME` and `import lib` in the notebooks find this checkout, not another one.
@@ -51,24 +49,8 @@ improve: .venv/.installed ## the automatic loop: weak classes of PROFILE found, 
 	@exec $(OWN) $(SHARED) $(VENV) -m snakemake improve $(WORKFLOW)
 
 panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (folders or pictures), VEHICLE_PX, PLACE
-	@test -n "$(FIRST)" && test -n "$(SECOND)" || { \
-	  echo "make panorama: FIRST='$(FIRST)' SECOND='$(SECOND)', expected two folders of frames or two panoramas" >&2; \
-	  exit 2; }
-	@case "$(VEHICLE_PX)" in ""|*[!0-9.]*) \
-	  echo "make panorama: VEHICLE_PX is '$(VEHICLE_PX)', expected the width of a car in pixels, such as 30" >&2; \
-	  exit 2;; esac
-	@for name in "$(PLACE)" "$(PROFILE)"; do case "$$name" in ""|.*|*/*) \
-	  echo "make panorama: PLACE is '$(PLACE)', PROFILE '$(PROFILE)', expected plain names" >&2; exit 2;; esac; done
-	@$(VENV) -c 'import sys; from lib import settings, verify; \
-	  sys.exit(verify.tell(lambda: (settings.known_profile(sys.argv[1]), True)))' "$(PROFILE)" >/dev/null
-	@mkdir -p "$(AT)" && rm -f "$(AT)/notebook.ipynb"
-	@$(OWN) $(VENV) -m papermill notebooks/07_panorama_anomalies.ipynb "$(AT)/notebook.ipynb" \
-	  --cwd . -k python3 $(addprefix -f ,$(wildcard params/$(PROFILE)/07_panorama_anomalies.yaml)) \
-	  -r profile "$(PROFILE)" -r first_flight "$(FIRST)" -r second_flight "$(SECOND)" \
-	  -r place "$(PLACE)" -p vehicle_px $(VEHICLE_PX) $(if $(filter-out 0,$(PARTIAL)),-p partial True) $(ARGS) >/dev/null 2>"$(AT)/notebook.log" \
-	  || { $(VENV) -c 'import sys, pathlib; from lib.stages import failure; nb, log = map(pathlib.Path, sys.argv[1:]); \
-	  sys.exit(failure(nb, log.read_text()))' "$(AT)/notebook.ipynb" "$(AT)/notebook.log"; }
-	@echo "$(AT)/report.html"
+	@$(OWN) $(VENV) -m lib.compare_flights "$(FIRST)" "$(SECOND)" "$(VEHICLE_PX)" --place "$(PLACE)" \
+	  --profile "$(PROFILE)" $(if $(ARM),--arm "$(ARM)") $(if $(filter-out 0,$(PARTIAL)),--partial) $(ARGS)
 
 test: lint ## lint and all tests
 	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -12,7 +12,6 @@ figures/benchmarks/arms_over_seeds_PROFILE.json and .png.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -259,25 +258,21 @@ def line(arm: str, entry: Mapping) -> str:
     return f"  {ARMS[arm].label} ({len(entry['seeds'])} seeds): {told}"
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where no run is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profile", help="such as visdrone-val-grid, with notebook 05 run for some seeds")
     options = parser.parse_args(arguments)
-    try:
-        found = summary(options.profile)
-        figures.style()
-        drawn, target = trade_figure(found), FOLDER / f"arms_over_seeds_{options.profile}.json"
-        runs.write_json(target, found)
-        figures.save(drawn, target.with_suffix(".png"))
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    found = summary(options.profile)
+    figures.style()
+    drawn, target = trade_figure(found), FOLDER / f"arms_over_seeds_{options.profile}.json"
+    runs.write_json(target, found)
+    figures.save(drawn, target.with_suffix(".png"))
     for cell in found["cells"]:
         print(f"{cell['n_winter']} winter crops, {cell['n_synthetic']} new cars")
         for arm, entry in cell["arms"].items():
             print(line(arm, entry))
-    return 0
 
 
 if __name__ == "__main__":

@@ -69,21 +69,17 @@ def compare(profile: str, seeds: list[int], passes: float) -> dict:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where a run is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("profile")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--passes", type=float, default=3.0)
     options = parser.parse_args(arguments)
-    try:
-        result = compare(options.profile, options.seeds, options.passes)
-        runs.write_json(TARGET, result)
-    except (runs.InputError, OSError) as error:
-        print(" ".join(f"error: {error}".split()), file=sys.stderr)
-        return 2
+    result = compare(options.profile, options.seeds, options.passes)
+    runs.write_json(TARGET, result)
     print({name: round(100 * value, 2) for name, value in result["difference"].items()}, "points")
-    return 0
 
 
 if __name__ == "__main__":

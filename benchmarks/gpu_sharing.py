@@ -9,12 +9,11 @@ several resolutions each counts once. Numbers go to figures/benchmarks/gpu_shari
 from __future__ import annotations
 
 import argparse
-import sys
 
 from benchmarks.bench_report import spread
 from lib import runs, settings
 from lib.provenance import covered
-from lib.runs import InputError
+from lib.runs import InputError, command_line
 
 FOLDER = settings.ROOT / "figures" / "benchmarks"
 CLASSIFIER = "02_classifier_training"
@@ -79,18 +78,15 @@ def measured(profile: str) -> dict:
     }  # fmt: skip
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; exit code 2 and one line on stderr where something is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_sharing", description=__doc__.splitlines()[0]
     )
     parser.add_argument("profile")
     profile = parser.parse_args(arguments).profile
-    try:
-        found = measured(profile)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    found = measured(profile)
     target = FOLDER / f"gpu_sharing_{profile}.json"
     runs.write_json(target, found)
     one = found["classifier"]
@@ -99,7 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
           f"{one['images_per_second']:,.0f} in all; {found['all']['notebooks']} notebooks in "
           f"{found['all']['seconds']:,.0f} s, {found['all']['at_once']:.1f} at once")  # fmt: skip
     print(target)
-    return 0
 
 
 if __name__ == "__main__":

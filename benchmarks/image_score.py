@@ -10,7 +10,6 @@ runs/visdrone-val/seed0. Writes figures/benchmarks/image_score.json.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -63,7 +62,8 @@ def measure(run: Run, examples: int, passes: float, images: int) -> dict:
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where a run is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0")
@@ -71,14 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--passes", type=float, default=4.0)
     parser.add_argument("--images", type=int, default=300, help="held-out cars of each season")
     options = parser.parse_args(arguments)
-    try:
-        name = parse_run(options.run.name)
-        place = Run.named(options.run.resolve().parent.name, name, "image_score")
-        runs.write_json(TARGET, measure(place, options.examples, options.passes, options.images))
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    name = parse_run(options.run.name)
+    place = Run.named(options.run.resolve().parent.name, name, "image_score")
+    runs.write_json(TARGET, measure(place, options.examples, options.passes, options.images))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ val/seed0, with notebooks 01 to 05 run. Numbers and a figure go to figures/bench
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -88,23 +87,19 @@ def line(arm: str, one: dict) -> str:
     return f"{ARMS[arm].label}: " + "; ".join(told)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where a run is missing or has no arm in part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0, with arms in part")
     options = parser.parse_args(arguments)
-    try:
-        run = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "in_part")
-        found = compared(run)
-        runs.write_json(TARGET, found)
-        figures.style()
-        figures.save(way_figure(found), TARGET.with_suffix(".png"))
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    run = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "in_part")
+    found = compared(run)
+    runs.write_json(TARGET, found)
+    figures.style()
+    figures.save(way_figure(found), TARGET.with_suffix(".png"))
     for arm, one in found["arms"].items():
         print(line(arm, one), flush=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import panorama_changes, panorama_drawn, panorama_growth, panorama_stitching
 from benchmarks.panorama_changes import Pair, evenly, frames_of, pairs_of, read_moments
 from lib.arms import ARMS, weights_file
-from lib.runs import InputError, progress, write_json
+from lib.runs import InputError, command_line, progress, write_json
 from lib.settings import ROOT
 
 PARTS = ("stitching", "changes", "classification", "growth", "drawn")
@@ -208,7 +208,8 @@ def table(found: dict) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line: a table, then one line of JSON; 2 and one line for a folder that cannot be measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="frames with YOLO boxes")
@@ -232,18 +233,13 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"--{name}: found {getattr(options, name)}, expected 1 or more")
     if min(options.megapixels) <= 0:
         parser.error("--megapixels: expected more than 0")
-    try:
-        start = time.perf_counter()
-        found = {"folder": options.folder.resolve().name} | measure(options)
-        found["seconds"] = round(time.perf_counter() - start, 1)
-        if options.out:
-            write_json(options.out, found)
-    except (InputError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
+    start = time.perf_counter()
+    found = {"folder": options.folder.resolve().name} | measure(options)
+    found["seconds"] = round(time.perf_counter() - start, 1)
+    if options.out:
+        write_json(options.out, found)
     print(table({part: values for part, values in found.items() if part in PARTS}))
     print(json.dumps(found, allow_nan=False))
-    return 0
 
 
 if __name__ == "__main__":

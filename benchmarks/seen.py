@@ -10,7 +10,6 @@ figures/benchmarks/seen_PROFILE.json.
 from __future__ import annotations
 
 import argparse
-import sys
 
 import numpy as np
 
@@ -82,23 +81,19 @@ def compared(profile: str) -> dict:
     return {"profile": profile, "split": "object", "runs": names, "pictures": pictures.pop(), "arms": arms}
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where no run is there."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seen", description=__doc__.splitlines()[0])
     parser.add_argument("profile")
     profile = parser.parse_args(arguments).profile
-    try:
-        found = compared(profile)
-        runs.write_json(FOLDER / f"seen_{profile}.json", found)
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    found = compared(profile)
+    runs.write_json(FOLDER / f"seen_{profile}.json", found)
     kinds = " / ".join(KINDS)
     print(f"{found['pictures']:,} pictures a retraining; different ones seen of those given: {kinds}")
     for arm, entry in found["arms"].items():
         told = " / ".join(f"{entry['seen'][kind]:,.0f} of {entry['given'][kind]:,.0f}" for kind in KINDS)
         print(f"  {ARMS[arm].label}: {told}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ was kept. Numbers go to figures/benchmarks/threshold_PROFILE.json.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,24 +90,20 @@ def _one(path: Path, usual: dict[str, dict[str, float]]) -> dict:
     return {"threshold": threshold, "moved": {name: there[name] - usual["test"][name] for name in SHOWN}}
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where no run is there."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.threshold", description=__doc__.splitlines()[0]
     )
     parser.add_argument("profile")
     profile = parser.parse_args(arguments).profile
-    try:
-        found = compared(profile)
-        runs.write_json(FOLDER / f"threshold_{profile}.json", found)
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    found = compared(profile)
+    runs.write_json(FOLDER / f"threshold_{profile}.json", found)
     print("against the control, points: " + " / ".join(SHOWN))
     for arm, entry in found["arms"].items():
         told = " / ".join(gain_text(entry["moved"][name]) for name in SHOWN)
         print(f"  {ARMS[arm].label} ({len(entry['seeds'])} seeds): {told}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ figures/benchmarks/vae_objectives.json as soon as it is there; --only measures s
 
 from __future__ import annotations
 
-import sys
 from typing import NamedTuple
 
 import torch
@@ -95,25 +94,21 @@ def train(run: Run, variant: Variant, cars: Cars, steps: int, path: ComputePath)
     return vae
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where a run is missing or a variant has no such name."""
     options = read_options(__doc__.splitlines()[0], VARIANTS, arguments)
-    try:
-        run, cars, judge, path = opened = open_run(options.run, "vae_objectives")
-        about = conditions(opened, options.steps, IMAGES)
-        found = earlier(TARGET, about, "variants")
-        for name in options.only:
-            variant = VARIANTS[name]
-            vae = train(run, variant, cars, options.steps, path)
-            about_it = {"objective": variant.objective._asdict(), "latent_dim": variant.latent_dim}
-            about_it["steps"] = variant.length * options.steps
-            found[name] = about_it | measure(vae, cars, judge, path, run.seed)
-            runs.write_json(TARGET, about | {"variants": found})
-            print(line(name, found[name]), flush=True)
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    run, cars, judge, path = opened = open_run(options.run, "vae_objectives")
+    about = conditions(opened, options.steps, IMAGES)
+    found = earlier(TARGET, about, "variants")
+    for name in options.only:
+        variant = VARIANTS[name]
+        vae = train(run, variant, cars, options.steps, path)
+        about_it = {"objective": variant.objective._asdict(), "latent_dim": variant.latent_dim}
+        about_it["steps"] = variant.length * options.steps
+        found[name] = about_it | measure(vae, cars, judge, path, run.seed)
+        runs.write_json(TARGET, about | {"variants": found})
+        print(line(name, found[name]), flush=True)
 
 
 def line(name: str, found: dict) -> str:

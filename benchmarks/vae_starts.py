@@ -12,8 +12,6 @@ measures some again.
 
 from __future__ import annotations
 
-import sys
-
 import torch
 from matplotlib.figure import Figure
 
@@ -72,25 +70,21 @@ def curve(
     return [row for row in history if "heldout_elbo" in row]
 
 
-def main(arguments: list[str] | None = None) -> int:
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; 2 and one line where a run is missing or a start has no such name."""
     options = read_options(__doc__.splitlines()[0], STARTS, arguments)
-    try:
-        run, cars, judge, path = opened = open_run(options.run, "vae_starts")
-        about = conditions(opened, options.steps, IMAGES) | {
-            "objective": OBJECTIVE._asdict(), "freeze_steps": DEFAULTS["freeze_steps"],
-        }  # fmt: skip
-        found = earlier(TARGET, about, "starts")
-        figures.style()
-        for name in options.only:
-            found[name] = curve(run, name, cars, judge, options.steps, path)
-            runs.write_json(TARGET, about | {"starts": found})
-            figures.save(curves_figure(found), TARGET.with_suffix(".png"))
-            print(line(name, found[name][-1]), flush=True)
-    except (runs.InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    run, cars, judge, path = opened = open_run(options.run, "vae_starts")
+    about = conditions(opened, options.steps, IMAGES) | {
+        "objective": OBJECTIVE._asdict(), "freeze_steps": DEFAULTS["freeze_steps"],
+    }  # fmt: skip
+    found = earlier(TARGET, about, "starts")
+    figures.style()
+    for name in options.only:
+        found[name] = curve(run, name, cars, judge, options.steps, path)
+        runs.write_json(TARGET, about | {"starts": found})
+        figures.save(curves_figure(found), TARGET.with_suffix(".png"))
+        print(line(name, found[name][-1]), flush=True)
 
 
 def curves_figure(found: dict[str, list[dict]]) -> Figure:

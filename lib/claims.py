@@ -232,8 +232,4 @@ def write(root: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        write()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    sys.exit(runs.command_line(write)())

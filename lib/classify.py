@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lib.crops import SIZE, pictures_below, read_upright, resize
-from lib.runs import InputError, progress, write_table
+from lib.runs import InputError, command_line, progress, write_table
 from lib.visdrone import CLASSES
 
 BLOCK = 500  # crops in memory at a time
@@ -78,7 +78,8 @@ def classify(weights: str | os.PathLike, folder: str | os.PathLike) -> pd.DataFr
     return pd.concat([table, pd.DataFrame(shares, columns=names)], axis=1).round(6)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     """Write the table as CSV and print the counts; 0, or 2 with one line on bad input."""
     parser = argparse.ArgumentParser(prog="python -m lib.classify", description="Label a folder of crops.")
     parser.add_argument("weights", type=Path, help="classifier.safetensors of a run")
@@ -87,17 +88,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", type=Path, default=Path("labels.csv"), help="the table (default: %(default)s)"
     )
     given = parser.parse_args(arguments)
-    try:
-        if given.out == parser.get_default("out") and given.out.exists():  # perhaps mended by hand
-            raise InputError(given.out, "a file", "none, or --out to say that it may be replaced")
-        table = classify(given.weights, given.folder)
-        write_table(given.out, table)
-    except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    if given.out == parser.get_default("out") and given.out.exists():  # perhaps mended by hand
+        raise InputError(given.out, "a file", "none, or --out to say that it may be replaced")
+    table = classify(given.weights, given.folder)
+    write_table(given.out, table)
     counts = ", ".join(f"{name} {count:,}" for name, count in table["label"].value_counts().items())
     print(f"{len(table):,} images: {counts}\n{given.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from lib.runs import InputError, naming
+from lib.runs import STOPPED, InputError, command_line, naming
 from lib.visdrone import OFFICIAL, SETS
 
 BASE = "https://github.com/ultralytics/assets/releases/download/v0.0.0/"
@@ -275,6 +275,7 @@ def _write_member(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, 
         raise InputError(archive, f"{member.filename!r} damaged ({error})", "a whole zip archive") from None
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 if the sets are there, 2 and one line on stderr if not, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
@@ -291,12 +292,9 @@ def main(arguments: list[str] | None = None) -> int:
         for path in download(options.folder, options.sets, options.base, tries=options.tries):
             frames, annotations = count_files(path)
             print(f"{path}: {frames} frames, {annotations} annotations")
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped; what was downloaded is kept, run it again to go on", file=sys.stderr)
-        return 130
+        return STOPPED
     return 0
 
 

@@ -22,7 +22,7 @@ from lib import data, runs
 from lib.arms import samples_file
 from lib.division import PARTS, Division
 from lib.run_names import parse_run
-from lib.runs import InputError, progress
+from lib.runs import InputError, command_line, progress
 from lib.settings import Run
 from lib.testsets import WINTER, ImageSet, part_set, test_sets, winter_cars
 from lib.visdrone import CAR, CLASSES
@@ -72,23 +72,19 @@ def write_folders(parts: Mapping[str, list[ImageSet]], folder: str | os.PathLike
     return counts
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     """0, or 2 with one line on bad input."""
     parser = argparse.ArgumentParser(prog="python -m lib.export", description="A run's crops as PNG files.")
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0, after notebook 01")
     parser.add_argument("folder", type=Path, help="new or empty")
     given = parser.parse_args(arguments)
-    try:
-        run = Run.named(given.run.resolve().parent.name, parse_run(given.run.resolve().name), "export")
-        if run.folder.resolve() != given.run.resolve():
-            raise InputError(given.run, "no run of this checkout", f"a folder below {run.shared.parent}")
-        counts = write_folders(parts_of(run), given.folder)
-    except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    run = Run.named(given.run.resolve().parent.name, parse_run(given.run.resolve().name), "export")
+    if run.folder.resolve() != given.run.resolve():
+        raise InputError(given.run, "no run of this checkout", f"a folder below {run.shared.parent}")
+    counts = write_folders(parts_of(run), given.folder)
     print("\n".join(f"{name:<14}{count:>8,}" for name, count in counts.items()))
     print(given.folder)
-    return 0
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from lib.evaluation import SIMULATED
 from lib.provenance import need, profile_folder
 from lib.published import TRAINING, folder_of, ordered
 from lib.run_names import OPTIONAL
-from lib.runs import InputError
+from lib.runs import InputError, command_line
 
 EMBEDDED = "embedded"  # the profile of the notebooks' defaults, whose outputs they are committed with
 TABLES = ("table1.json", "table2.csv", "table2.md", "table2_summary.json", "evaluation.json",
@@ -261,34 +261,31 @@ def clean_notebooks(profile: str, first: str, names: Iterable[str]) -> dict[Path
     return texts
 
 
+@command_line
 def main(arguments: list[str]) -> int:
     """Check everything, then write; 0, or 2 with one line (bad input: nothing written; a disk's error)."""
     if not arguments or arguments[1:] not in ([], ["--loop"]):
         print("usage: python -m lib.publish PROFILE [--loop]", file=sys.stderr)
         return 2
     profile, loop = arguments[0], len(arguments) > 1
-    try:
-        settings.known_profile(profile)
-        if loop:
-            command = f"make improve PROFILE={profile}"
-            missing = profile_folder(profile) / "seed0/metrics" / LOOP
-            found = _loops(profile) or [runs.require(missing, command)]
-            files, write = loop_files(profile), write_loop
-        else:
-            found = need(profile, "summary/evaluation.json")["runs"]
-            files, write = published_files(profile), publish_files
-        names = OPTIONAL if loop else settings.notebook_names()
-        texts = clean_notebooks(profile, found[0], names) if profile == EMBEDDED else {}
-        written, deleted = write(files, folder_of(profile))
-        renewed = 0
-        for path, text in texts.items():
-            if path.read_text(encoding="utf-8") != text:
-                runs.write_text(path, text)
-                renewed += 1
-        claims.write()
-    except (InputError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
+    settings.known_profile(profile)
+    if loop:
+        command = f"make improve PROFILE={profile}"
+        missing = profile_folder(profile) / "seed0/metrics" / LOOP
+        found = _loops(profile) or [runs.require(missing, command)]
+        files, write = loop_files(profile), write_loop
+    else:
+        found = need(profile, "summary/evaluation.json")["runs"]
+        files, write = published_files(profile), publish_files
+    names = OPTIONAL if loop else settings.notebook_names()
+    texts = clean_notebooks(profile, found[0], names) if profile == EMBEDDED else {}
+    written, deleted = write(files, folder_of(profile))
+    renewed = 0
+    for path, text in texts.items():
+        if path.read_text(encoding="utf-8") != text:
+            runs.write_text(path, text)
+            renewed += 1
+    claims.write()
     print(f"figures/{profile}: {len(files)} files, {written} renewed, {deleted} deleted")
     print(f"notebooks: {renewed} of {len(texts)} renewed" if texts else "notebooks: only by PROFILE=embedded")
     return 0

@@ -14,7 +14,7 @@ from lib import runs
 from lib.evaluation import NONCARS
 from lib.provenance import need, profile_folder, timing, write_provenance
 from lib.published import Published
-from lib.runs import InputError
+from lib.runs import command_line
 from lib.table2 import points
 from lib.visdrone import PAPER_MEDIAN_WIDTH, PAPER_TABLE1
 
@@ -153,16 +153,13 @@ def text(profile: str) -> str:
     ])  # fmt: skip
 
 
+@command_line
 def main(arguments: list[str]) -> int:
     """Print the report; 0, or 2 with one line if there is none."""
     if len(arguments) != 1:
         print("usage: python -m lib.report PROFILE", file=sys.stderr)
         return 2
-    try:
-        print("\n" + text(arguments[0]))
-    except (InputError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
+    print("\n" + text(arguments[0]))
     return 0
 
 

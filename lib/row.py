@@ -24,7 +24,7 @@ from lib.arms import ARMS, BEFORE, CONTROL
 from lib.measurements import read_table2
 from lib.published import Published
 from lib.run_names import SPLITS, RunName
-from lib.runs import InputError
+from lib.runs import InputError, command_line
 from lib.visdrone import data_folder
 
 SOURCES = ("lib", "notebooks", "params", "figures/benchmarks", "Snakefile")
@@ -158,6 +158,7 @@ def check(profile: str, arm: str, run: RunName) -> tuple[str, bool]:
     return compare(ours, rows, verify.other_machine(here, origin) + ([other] if other else []))
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """0: equal or within tolerance; 1: not; 2: bad input, said in one line."""
     parser = argparse.ArgumentParser(prog="python -m lib.row", description=__doc__.splitlines()[0])
@@ -169,7 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n-synthetic", type=int, help="of a variant, else as in the profile")
     given = parser.parse_args(arguments)
     run = RunName(given.split, given.seed, given.n_winter, given.n_synthetic)
-    return verify.tell(lambda: check(given.profile, given.arm, run))
+    text, good = check(given.profile, given.arm, run)
+    print(text)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

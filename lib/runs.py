@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,27 @@ class WriteError(InputError, OSError):
 
     def __reduce__(self):
         return type(self), (self.where, OSError(self.errno, self.strerror))
+
+
+STOPPED = 130  # exit status of an interrupted command
+
+
+def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a function a command: its status (None: 0); one line on standard error and 2 for bad input, or
+    STOPPED after an interrupt."""
+
+    @functools.wraps(main)
+    def command(*arguments: Any) -> int:
+        try:
+            return main(*arguments) or 0
+        except (InputError, OSError) as error:
+            print(" ".join(str(error).split()), file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return STOPPED
+
+    return command
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -271,8 +294,6 @@ def require(path: str | os.PathLike, command: str) -> Path:
 
 def progress(iterable, total: int | None = None, desc: str = ""):
     """tqdm on a terminal; silent under papermill, nbval and in logs."""
-    import sys
-
     from tqdm import tqdm
 
     return tqdm(iterable, total=total, desc=desc, disable=not sys.stderr.isatty(), leave=False)

@@ -23,10 +23,8 @@ from filelock import FileLock, Timeout
 from lib import runs, settings
 from lib.dependencies import data_hashes, is_summary, keep_state, run_folder, states
 from lib.run_names import parse_run
-from lib.runs import InputError
+from lib.runs import STOPPED, InputError
 from lib.settings import DATA
-
-STOPPED = 130  # exit status of an interrupted command
 
 
 def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
@@ -50,13 +48,18 @@ def _outdated(path: Path, ran_with: dict[str, Any]) -> bool:
     return any(kept.get(key) != value for key, value in ran_with.items() if key != "data")
 
 
-def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
-    """The papermill command of a notebook, to be run in the repository's root."""
+def papermill(profile: str, notebook: str, output: Path) -> list[str]:
+    """The papermill command of a notebook with a profile's values, to be run in the repository's root."""
     file = settings.parameter_file(profile, notebook)
     words = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb"]
     words += [os.path.relpath(output, settings.ROOT), "--no-progress-bar", "--cwd", ".", "-k", "python3"]
     words += ["-f", os.path.relpath(file, settings.ROOT)] if file else []
-    words += ["-r", "profile", profile]
+    return [*words, "-r", "profile", profile]
+
+
+def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
+    """The papermill command of a notebook of one run, or of the one over all runs."""
+    words = papermill(profile, notebook, output)
     if is_summary(notebook):
         return [*words, "-y", json.dumps({"runs_of": run_names})]
     run = parse_run(run_names[0])
@@ -87,7 +90,7 @@ def _never_started(notebook: Path, log: Path) -> bool:
     return any(words in text for words in ("Address already in use", "Kernel died", "Kernel didn't respond"))
 
 
-def _watch(words: list[str], log: Path) -> int:
+def watch(words: list[str], log: Path) -> int:
     """Run a command to its end; stop it when this process is told to stop or loses its parent."""
     environment = os.environ | {"PYTHONPATH": str(settings.ROOT)}
     environment.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
@@ -141,9 +144,9 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     _say(f"{title} ...")
     began = time.time()
     words = command(profile, notebook, run_names, part)
-    status = _watch(words, log)
+    status = watch(words, log)
     if status and _never_started(part, log):  # two kernels that start at once may choose the same port
-        status = _watch(words, log)
+        status = watch(words, log)
     ended = time.time()
     seconds = ended - began
     if status == 0:

@@ -9,7 +9,6 @@ training takes another path, and each measure may differ by as much as TOLERANCE
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from lib.measurements import read_table2
 from lib.provenance import profile_folder
 from lib.published import Published
 from lib.report import aligned, frames_text
-from lib.runs import InputError
+from lib.runs import InputError, command_line
 
 RUN = ["split", "seed", "n_winter", "n_synthetic"]  # of one run (n_synthetic is 0 in some of its rows)
 KEYS = ["arm", "protocol", *RUN, "winter", "metric"]
@@ -158,17 +157,6 @@ def outcome(differences: pd.DataFrame, title: str = "") -> tuple[list[str], bool
     return lines, not beyond and not left
 
 
-def tell(compare: Callable[[], tuple[str, bool]]) -> int:
-    """Print a comparison and return its exit status: 0 agrees, 1 does not, 2 bad input, said in one line."""
-    try:
-        text, good = compare()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(text)
-    return 0 if good else 1
-
-
 def verify(profile: str) -> tuple[str, bool]:
     """What differs, as text, and whether all of it is within tolerance. InputError if a file is missing."""
     run, kept = profile_folder(profile) / "summary", settings.ROOT / "figures" / profile
@@ -204,12 +192,15 @@ def verify(profile: str) -> tuple[str, bool]:
     return "\n".join([*lines, *told]), (not first or not must_agree) and agreed
 
 
+@command_line
 def main(arguments: list[str]) -> int:
     """0: equal or within tolerance; 1: not; 2: a file is missing or faulty, said in one line."""
     if len(arguments) != 1:
         print("usage: python -m lib.verify PROFILE", file=sys.stderr)
         return 2
-    return tell(lambda: verify(arguments[0]))
+    text, good = verify(arguments[0])
+    print(text)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lib.runs import InputError, progress, write_json
+from lib.runs import InputError, command_line, progress, write_json
 
 CLASSES = ("bus", "car", "ignored region", "motorcycle", "pedestrian", "truck")  # index = label; section 4
 CAR = CLASSES.index("car")
@@ -340,7 +340,8 @@ def table1_text(result: dict) -> str:
     return "\n".join(out + [f"rows dropped: {dropped or 'none'}"])
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; exit code 2 and one line on stderr for bad input."""
     parser = argparse.ArgumentParser(prog="python -m lib.visdrone", description="Table 1 from annotations.")
     parser.add_argument("folder", help="holds " + ", ".join(map(OFFICIAL.format, SETS)) + " (one is enough)")
@@ -348,15 +349,10 @@ def main(arguments: list[str] | None = None) -> int:
                         help="strict: as the paper; tolerant: accept a trailing comma")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here")
     options = parser.parse_args(arguments)
-    try:
-        result = table1(read_objects(options.folder, options.rows, images=False))
-        if options.json:
-            write_json(options.json, result)
-    except (InputError, OSError) as error:
-        print(" ".join(f"error: {error}".split()), file=sys.stderr)
-        return 2
+    result = table1(read_objects(options.folder, options.rows, images=False))
+    if options.json:
+        write_json(options.json, result)
     print(table1_text(result))
-    return 0
 
 
 if __name__ == "__main__":

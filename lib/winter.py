@@ -25,7 +25,7 @@ import pandas as pd
 
 from lib.crop_store import CropStore
 from lib.crops import PICTURES, cut_boxes, unread_pictures
-from lib.runs import InputError, files_below, progress
+from lib.runs import InputError, command_line, files_below, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo
 
@@ -317,7 +317,8 @@ def _guess(folder: Path) -> tuple[str, str]:
     return "crops", "yolo"
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     """Command line; exit code 2 and one line on stderr for bad input."""
     about = "What a folder of winter pictures holds."
     parser = argparse.ArgumentParser(prog="python -m lib.winter", description=about)
@@ -326,19 +327,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--boxes", choices=BOXES, help="default: VisDrone if rows have commas")
     parser.add_argument("--names", help="class names by number: car,truck,... (default: from classes.txt)")
     options = parser.parse_args(arguments)
-    try:
-        source, boxes = _guess(options.folder)
-        source, boxes = options.source or source, options.boxes or boxes
-        if source == "crops":
-            found = find_crops(options.folder)
-        else:
-            found = find_frames(options.folder, boxes, options.names.split(",") if options.names else None)
-    except (InputError, OSError) as error:
-        print(" ".join(f"error: {error}".split()), file=sys.stderr)
-        return 2
+    source, boxes = _guess(options.folder)
+    source, boxes = options.source or source, options.boxes or boxes
+    if source == "crops":
+        found = find_crops(options.folder)
+    else:
+        found = find_frames(options.folder, boxes, options.names.split(",") if options.names else None)
     print(f"source {source}" + (f", {boxes} boxes" if source == "frames" else ""))
     print(found.text())
-    return 0
 
 
 if __name__ == "__main__":

@@ -390,7 +390,7 @@ def _with(monkeypatch, status, outputs=()):
             nbformat.write(nbformat.v4.new_notebook(cells=[cell]), log.with_name(f"{log.stem}.part.ipynb"))
         return status
 
-    monkeypatch.setattr(stages, "_watch", watch)
+    monkeypatch.setattr(stages, "watch", watch)
     return seen
 
 
@@ -438,7 +438,7 @@ def test_a_kernel_that_does_not_come_up_gets_a_second_chance(
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), log.with_name(f"{log.stem}.part.ipynb"))
         return 1 if len(seen) == 1 else 0
 
-    monkeypatch.setattr(stages, "_watch", watch)
+    monkeypatch.setattr(stages, "watch", watch)
     status = stages.main(["02_classifier_training", "embedded", "seed0"])
     assert len(seen) == attempts and status == (0 if attempts == 2 else 1)
 
@@ -546,12 +546,12 @@ def test_what_was_edited_while_a_notebook_ran_is_not_taken_for_done(repository, 
         nbformat.write(content, log.with_name(f"{name}.part.ipynb"))
         return 0
 
-    monkeypatch.setattr(stages, "_watch", edit)
+    monkeypatch.setattr(stages, "watch", edit)
     assert stages.main([name, "embedded", "seed0"]) == 0
     assert runs.read_json(state)["code"] == first  # so the next call sees the edit
     dependencies.write_states("embedded", ["seed0"])
     second = runs.read_json(state)["code"]
-    monkeypatch.setattr(stages, "_watch", lambda words, log: edit(words, log, True))
+    monkeypatch.setattr(stages, "watch", lambda words, log: edit(words, log, True))
     assert stages.main([name, "embedded", "seed0"]) == 0
     assert runs.read_json(state)["code"] not in (first, second)
     assert state.stat().st_mtime_ns > (folder / f"notebooks/{name}.ipynb").stat().st_mtime_ns
