@@ -32,6 +32,7 @@ from lib.visdrone import SETS, Objects
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # endings of picture files
 UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".raw", ".arw", ".cr2", ".nef", ".mp4", ".mov")
 DARK = 1 << 12  # of 16 bits: where all values are below it, they are of 12 bits
+NEW_SUBFILE_TYPE, COPY_OR_MASK = 254, 1 | 4  # of a TIFF's page (TIFF 6.0, section 8)
 VERSION = 1  # a change of the pixels that this file makes gets a new number, so old stores are cut again
 SIZE = 32
 PATCH = 96  # what snow sees: the object with half a box around it on each side
@@ -49,17 +50,34 @@ RESAMPLE = Image.Resampling.BILINEAR
 RESAMPLE_AGAIN = Image.Resampling.BICUBIC
 
 
+def _pictures_in(image: Image.Image) -> int:
+    """How many pictures a file holds; smaller copies of it and masks (a GeoTIFF's, a camera's) are none."""
+    pages = getattr(image, "n_frames", 1)
+    if pages == 1 or image.format == "MPO":
+        return 1
+    if image.format != "TIFF":
+        return pages
+    kinds = []
+    for page in range(pages):
+        image.seek(page)
+        kinds.append(image.tag_v2.get(NEW_SUBFILE_TYPE, 0))
+    image.seek(0)
+    return max(1, sum(not kind & COPY_OR_MASK for kind in kinds))
+
+
 def load_frame(path: str | os.PathLike, upright: bool = False) -> Image.Image:
     """Decode a frame to an RGB image; `upright`: turned as its EXIF tag says, as viewers show it.
 
     A file that is no image, or whose data end too early, is an InputError: decoders that
     fill the missing part with grey would put grey crops in the store. So are pixels of 32 bits, whose
-    range nothing tells, and values of 12 bits in pixels of 16; else of 16 bits (thermal cameras) the upper 8
-    count.
+    range nothing tells, values of 12 bits in pixels of 16 (else of 16 bits, as thermal cameras give, the
+    upper 8 count), and several pictures in one file, of which one alone would be seen.
     """
     dark = False
     try:
         with Image.open(path) as image:
+            if (pictures := _pictures_in(image)) > 1:
+                raise InputError(path, f"{pictures} pictures in one file", "one")
             image.load()
             if upright:
                 image = ImageOps.exif_transpose(image)
@@ -71,6 +89,8 @@ def load_frame(path: str | os.PathLike, upright: bool = False) -> Image.Image:
                 return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:
         raise InputError(path, "no such file", "a frame") from None
+    except InputError:  # a ValueError too
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(path), "").strip(" '") or type(error).__name__
         raise InputError(path, f"a corrupt image ({reason})", "a complete JPEG or PNG") from None

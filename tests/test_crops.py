@@ -316,3 +316,28 @@ def test_values_of_twelve_bits_are_no_dark_pictures(tmp_path):
     with pytest.raises(InputError, match=r"dim.png: found 16-bit pixels of which the upper 4 bits are 0"):
         read_frame(tmp_path / "dim.png")
     assert read_frame(tmp_path / "whole.png").max() == 255
+
+
+def _shades(*values, size=(40, 30)):
+    return [Image.new("RGB", size, (value, value, value)) for value in values]
+
+
+@pytest.mark.parametrize("name", ["film.tif", "film.webp", "film.png"])
+def test_several_pictures_in_one_file_are_not_taken_for_the_first(tmp_path, name):
+    first, *more = _shades(20, 120, 220)
+    first.save(tmp_path / name, save_all=True, append_images=more)
+    with pytest.raises(InputError, match=rf"{name}: found 3 pictures in one file, expected one"):
+        read_frame(tmp_path / name)
+
+
+def test_smaller_copies_and_previews_are_no_further_pictures(tmp_path):
+    """A GeoTIFF has overviews, a camera's JPEG a preview: the picture itself is read."""
+    whole, half = _shades(120, 220)
+    half.encoderinfo, half.encoderconfig = {"tiffinfo": {crops.NEW_SUBFILE_TYPE: 1}}, ()
+    whole.save(tmp_path / "map.tif", save_all=True, append_images=[half])
+    whole.save(tmp_path / "shot.jpg", format="MPO", save_all=True, append_images=[half])
+    with Image.open(tmp_path / "map.tif") as opened:
+        assert opened.n_frames == 2
+    for name in ("map.tif", "shot.jpg"):
+        frame = read_frame(tmp_path / name)
+        assert frame.shape == (30, 40, 3) and abs(frame.astype(int) - 120).max() <= 3
