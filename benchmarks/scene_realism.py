@@ -4,7 +4,7 @@
 
 Needs the real frames of VisDrone2019-DET-val (DRONE_DATA); real crops are only ever tested on. Also states
 how hard the drawn crops are by themselves: accuracy on a fifth of them, split by object. Writes
-figures/embedded/scene_realism.json.
+figures/benchmarks/scene_realism.json.
 """
 
 from __future__ import annotations

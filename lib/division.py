@@ -101,8 +101,8 @@ def divide(
 
     split: "object" (the paper) or "sequence". By sequence W is from recordings that train, never from those
     that validate or test, so the splits share their groups but not W. W for a smaller n_winter is the first
-    part of a larger one. Too few cars: W takes at most half of those that may train, and summary["notes"]
-    says so.
+    part of a larger one. Too few cars: W takes at most half of those it may take (by object those of group A,
+    whatever their part), and summary["notes"] says so.
     winter_table: the table of a user's own winter store (sequence = flight).
     Raises InputError for an unknown split, negative numbers, and too few sequences to split by.
     """

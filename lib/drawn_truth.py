@@ -51,6 +51,7 @@ def _box(frames: dict[str, list[int]], panorama: Panorama) -> np.ndarray | None:
 def score(truth: pd.DataFrame, comparison: Comparison, shares: dict[str, np.ndarray]) -> dict[str, Any]:
     """What was found of the vehicles that changed, and what classifiers call the cars among them, for JSON.
 
+    A vehicle that moved is two things to find, one in each flight.
     shares: name of a classifier -> class probabilities (n, classes) of the comparison's regions. A region is
     a thing if their intersection over union is at least FOUND and the same flight shows both. Pedestrians
     count neither as missed nor as false. cars: of the found cars of either flight, how many there are and the

@@ -2,7 +2,7 @@
 
 The "accuracy for the class Cars" of the paper (section 5, Table 2) is the recall of
 cars, and a classifier that calls everything a car has 100 %. So a measure here never
-comes alone: precision, non-cars called car (in summer, and under the same snow) and
+comes alone: precision, non-cars called car (in summer, and under snow) and
 the overall accuracy go with it. All measures are shares in [0, 1]. Their table is
 `lib.measurements`, what arms gain by them `lib.gains`.
 """

@@ -115,7 +115,7 @@ def _changes(reports: list[dict]) -> list[list[str]]:
     losses = {}
     for report in reports:
         for domain, has in report["test"]["before"].items():
-            for name in has.keys() - {known for at, known in weak if at == domain}:
+            for name in has.keys() - (set(report["weak"]) if domain == "target" else set()):
                 losses.setdefault((domain, name), []).append((change(report, "after", domain, name), report))
     if losses and len(ways) > 1:
         means = {key: sum(loss for loss, _ in found) / len(found) for key, found in losses.items()}

@@ -87,7 +87,11 @@ def summer_cars(store: CropStore, division: Division) -> ImageSet:
 
 
 def domains(sets: dict[str, ImageSet], part: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Both domains of the "test" or "valid" part, all six classes: {"source", "target"} -> images, labels."""
+    """Both domains of the "test" or "valid" part, all six classes: {"source", "target"} -> images, labels.
+
+    The source is the whole part, the target its held-out winter, of group B alone: what a class loses from
+    one to the other is the season's and the other recordings'.
+    """
     summer, winter = sets[SUMMER[part]], [sets[name] for name in WINTER[part]]
     return {
         "source": (summer.images, summer.labels),

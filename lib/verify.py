@@ -26,9 +26,9 @@ RUN = ["split", "seed", "n_winter", "n_synthetic"]  # of one run (n_synthetic is
 KEYS = ["arm", "protocol", *RUN, "winter", "metric"]
 EXACT = ["value", "low", "high", "numerator", "denominator"]  # of a measurement, on one and the same machine
 # Points (hundredths) that a measure of one seed may differ by on another machine. Trainings that differ only
-# in rounding differ like those of two seeds, so this must not be less than what seeds differ by: about three
-# standard deviations of most arms (figures/visdrone-val-grid, ten seeds), more for winter cars, which drawn
-# scenes move most (13 points for the classifier before).
+# in rounding differ like those of two seeds: this is two to three standard deviations over seeds of most arms
+# (figures/visdrone-val-grid, ten seeds; of drawn scenes less), more for winter cars, which drawn scenes move
+# most (13 points for the classifier before). So one of many measurements may be beyond it by chance.
 TOLERANCE = {
     "accuracy": 2.0,  # thousands of objects, six classes
     "car_recall": 2.0,  # the largest classes
