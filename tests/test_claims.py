@@ -378,6 +378,15 @@ def test_the_loop_stands_beside_what_it_is_compared_with(tmp_path):
     assert "earlier recipe" not in text
 
 
+def test_a_class_that_is_weak_in_one_seed_may_be_the_one_that_lost_in_another(tmp_path):
+    folder = tmp_path / "visdrone-val-grid" / "metrics"
+    runs.write_json(folder / "seed0/weak_classes.json", loop_report(300, ["car"], OLD, OLD))
+    lost = OLD | {"target": {"car": 0.1, "truck": 0.8}}
+    runs.write_json(folder / "seed1/weak_classes.json", loop_report(300, ["truck"], OLD, lost))
+    (text,) = loop_claims.loop_tables(tmp_path)
+    assert "| car under snow (50, in 1 of 2 seeds), of the others the one that lost most | -40.0 |" in text
+
+
 def test_loops_of_two_recipes_are_not_averaged(tmp_path):
     folder = tmp_path / "embedded" / "metrics"
     runs.write_json(folder / "seed0/weak_classes.json", loop_report(300, ["car"], OLD, NEW, {"rate": 1}))
