@@ -24,7 +24,6 @@ from lib.crops import cut_boxes
 from lib.division import Division
 from lib.evaluation import SIMULATED
 from lib.intervals import share
-from lib.run_names import parse_run
 from lib.settings import DATA, Run
 from lib.snow import HOLD, snow
 from lib.training import answer
@@ -86,8 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.equal_snow", description=__doc__.splitlines()[0]
     )
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
-    folder = parser.parse_args(arguments).run.resolve()
-    run = Run.named(folder.parent.name, parse_run(folder.name), "06_evaluation")
+    run = Run.at(parser.parse_args(arguments).run, "06_evaluation")
     found = measured(run)
     runs.write_json(FOLDER / f"equal_snow_{run.profile}_{run.name}.json", found)
     print(f"{found['objects']} winter non-cars, called car, %: as measured -> with as much snow as a car")

@@ -18,7 +18,6 @@ import numpy as np
 from lib import data, image_quality, judging, runs
 from lib.acceleration import choose_path
 from lib.division import Division
-from lib.run_names import parse_run
 from lib.settings import ROOT, Run
 from lib.testsets import part_set, test_sets, winter_cars
 from lib.training import embed
@@ -71,8 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--passes", type=float, default=4.0)
     parser.add_argument("--images", type=int, default=300, help="held-out cars of each season")
     options = parser.parse_args(arguments)
-    name = parse_run(options.run.name)
-    place = Run.named(options.run.resolve().parent.name, name, "image_score")
+    place = Run.at(options.run, "image_score")
     runs.write_json(TARGET, measure(place, options.examples, options.passes, options.images))
 
 

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 
 from lib import figures, runs
 from lib.arms import ARMS, BEFORE, CONTROL
-from lib.run_names import parse_run
 from lib.settings import ROOT, Run
 from lib.testsets import measures, read_answers
 
@@ -93,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/visdrone-val/seed0, with arms in part")
     options = parser.parse_args(arguments)
-    run = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "in_part")
+    run = Run.at(options.run, "in_part")
     found = compared(run)
     runs.write_json(TARGET, found)
     figures.style()

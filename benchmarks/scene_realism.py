@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,18 @@ from lib.models import build_classifier
 from lib.runs import InputError, write_json
 from lib.scenes import draw_scenes
 from lib.training import predict, train_classifier
-from lib.visdrone import CLASSES, read_objects, visdrone_folder
+from lib.visdrone import CLASSES, SETS, read_objects, visdrone_folder
 
 TARGET = Path(__file__).parents[1] / "figures" / "benchmarks" / "scene_realism.json"
 BATCH, RATE = 128, 3e-3
+REAL = ("val",)  # of VisDrone's sets
 AIMS = {"car_called_car": "at least 0.60", "noncar_called_car": "at most 0.30",
         "drawn_accuracy": "0.88 to 0.95"}
 
 
-def crops(folder: Path, store: Path) -> tuple[np.ndarray, np.ndarray]:
+def crops(folder: Path, store: Path, sets: Sequence[str] = tuple(SETS)) -> tuple[np.ndarray, np.ndarray]:
     """Crops uint8 (N, 32, 32, 3) and labels int (N,) of a folder in VisDrone's layout."""
-    store = cut_crops(read_objects(folder), store)
+    store = cut_crops(read_objects(folder, sets=sets), store)
     return np.asarray(store.images), store.table["label"].to_numpy(np.int64)
 
 
@@ -59,7 +61,7 @@ def measure(real_folder: Path, steps: int, seed: int) -> dict:
         folder = draw_scenes(Path(scratch) / "drawn", seed=seed)
         seconds = time.perf_counter() - start
         images, labels = crops(folder, Path(scratch) / "drawn_store")
-        real_images, real_labels = crops(real_folder, Path(scratch) / "real_store")
+        real_images, real_labels = crops(real_folder, Path(scratch) / "real_store", REAL)
         order = np.random.default_rng(seed).permutation(len(labels))
         test, train = np.split(order, [len(order) // 5])
         torch.manual_seed(seed)
@@ -81,7 +83,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the drawing and the training")
     parser.add_argument("--output", type=Path, default=TARGET, help="where the numbers go")
     options = parser.parse_args()
-    real = visdrone_folder()
+    real = visdrone_folder(sets=REAL)
     if real is None:
         raise SystemExit(str(InputError("DRONE_DATA", "no real frames",
                                         "a folder with VisDrone2019-DET-val")))

@@ -16,7 +16,6 @@ from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective
 from lib.division import Division
 from lib.models import VAE, Classifier, build_vae
-from lib.run_names import parse_run
 from lib.settings import Run
 from lib.testsets import summer_cars, test_sets, winter_cars
 from lib.weights import load_classifier, transfer
@@ -61,7 +60,7 @@ class Opened(NamedTuple):
 
 def open_run(folder: Path, name: str) -> Opened:
     """The run of a folder such as runs/visdrone-val/seed0, for a benchmark of this name."""
-    run = Run.named(folder.resolve().parent.name, parse_run(folder.name), name)
+    run = Run.at(folder, name)
     cars, path = read_cars(run), choose_path()
     return Opened(run, cars, path.place(load_classifier(run.need("judge.safetensors"))[0]), path)
 

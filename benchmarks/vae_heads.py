@@ -24,7 +24,6 @@ from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import EMBEDDING, build_vae, count_parameters
-from lib.run_names import parse_run
 from lib.settings import ROOT, Run
 from lib.weights import load_classifier, transfer
 
@@ -84,6 +83,6 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
-    place = Run.named(options.run.resolve().parent.name, parse_run(options.run.name), "vae_heads")
+    place = Run.at(options.run, "vae_heads")
     result = compare(place, options.steps, DEFAULTS["batch_size"], DEFAULTS["rate"], OBJECTIVE)
     runs.write_json(ROOT / "figures" / "benchmarks" / "vae_heads.json", result)

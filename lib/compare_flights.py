@@ -16,12 +16,12 @@ from lib import settings
 from lib.arms import ARMS, weights_file
 from lib.panorama import results_folder
 from lib.run_names import ONCE
+from lib.run_plan import plan
 from lib.runs import InputError, command_line, require
 from lib.settings import make_command
-from lib.stages import failure, papermill, watch
+from lib.stages import command, failure, watch
 
 (NOTEBOOK,) = ONCE
-RUN = "seed0"  # whose classifiers are asked
 
 
 def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -41,11 +41,12 @@ def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace,
     settings.known_profile(given.profile)
     for name in ("first", "second"):
         flight = getattr(given, name)
-        if not flight or not Path(flight).exists():
+        path = Path(flight).expanduser()
+        if not flight or not path.exists():
             found = "no such file or folder" if flight else "nothing"
             expected = "a folder of frames, or one panorama"
             raise InputError(f"{name.upper()}={flight}", found, expected)
-        setattr(given, name, os.path.abspath(flight))  # the notebook runs in the repository's root
+        setattr(given, name, os.path.abspath(path))  # the notebook runs in the repository's root
     try:
         fits = 0 < float(given.vehicle_px) < float("inf")
     except ValueError:
@@ -66,7 +67,8 @@ def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace,
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the notebook and print where the page lies: 0; 1 and its error if it failed; 2 for bad input."""
     given, more = read_arguments(arguments)
-    run = settings.ROOT / "runs" / given.profile / RUN
+    name = plan(given.profile)[0]  # the run that draws flights in the main job, too
+    run = settings.ROOT / "runs" / given.profile / name
     folder = run / given.results
     for weights in ("classifier.safetensors", weights_file(given.arm)):
         require(run / weights, make_command("reproduce", given.profile))
@@ -74,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     notebook.unlink(missing_ok=True)  # a failure must not be told from an earlier call's
     words = [
-        *papermill(given.profile, NOTEBOOK, notebook),
+        *command(given.profile, NOTEBOOK, [name], notebook),
         *("-r", "first_flight", given.first, "-r", "second_flight", given.second, "-r", "place", given.place),
         *("-p", "vehicle_px", given.vehicle_px, "-r", "arm", given.arm),
         *(("-p", "partial", "True") if given.partial else ()), *more,

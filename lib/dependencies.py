@@ -109,7 +109,7 @@ def _listing(folder: Path, parts: Iterable[str] = ("",)) -> str:
 
 def data_hashes(parameters: dict[str, Any]) -> dict[str, str]:
     """Hashes of the folders outside the repository that a notebook reads."""
-    names = [name for name in parameters if name.endswith(("_folder", "_flight")) and parameters[name]]
+    names = [name for name in parameters if name.endswith(settings.OUTSIDE) and parameters[name]]
     folders = {name: settings.ROOT / Path(parameters[name]).expanduser() for name in names}
     if "winter_folder" in folders and parameters.get("winter_boxes") == "yolo":
         from lib.yolo import names_file

@@ -67,7 +67,7 @@ def download(
     Raises InputError (unknown set, no such archive at the address, archive damaged, hostile or with
     other counts) and OSError (network, disk); nothing half-unpacked stays.
     """
-    folder, sets, made = Path(folder), list(sets), []
+    folder, sets, made = Path(folder).expanduser(), list(sets), []
     for name in sets:
         if name not in counts:
             raise InputError("--sets", repr(name), f"one of {', '.join(counts)}")

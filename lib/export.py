@@ -21,7 +21,6 @@ from PIL import Image
 from lib import data, runs
 from lib.arms import samples_file
 from lib.division import PARTS, Division
-from lib.run_names import parse_run
 from lib.runs import InputError, command_line, progress
 from lib.settings import Run
 from lib.testsets import WINTER, ImageSet, part_set, test_sets, winter_cars
@@ -79,10 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0, after notebook 01")
     parser.add_argument("folder", type=Path, help="new or empty")
     given = parser.parse_args(arguments)
-    run = Run.named(given.run.resolve().parent.name, parse_run(given.run.resolve().name), "export")
-    if run.folder.resolve() != given.run.resolve():
-        raise InputError(given.run, "no run of this checkout", f"a folder below {run.shared.parent}")
-    counts = write_folders(parts_of(run), given.folder)
+    counts = write_folders(parts_of(Run.at(given.run, "export")), given.folder)
     print("\n".join(f"{name:<14}{count:>8,}" for name, count in counts.items()))
     print(given.folder)
 

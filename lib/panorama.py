@@ -55,7 +55,7 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
     out frames that do not join. InputError: neither folder nor image, a corrupt image, one frame alone,
     frames that do not join (each with its reason), more than MEGAPIXELS.
     """
-    source = Path(source)
+    source = Path(source).expanduser()
     if source.is_dir():
         frames = read_flight(source)
         panorama = stitch(frames, reference, partial, max_megapixels=MEGAPIXELS, flight=source)

@@ -108,7 +108,7 @@ def used_parameters(path: Path) -> dict[str, Any]:
     for name in ("seed", "split", "runs_of"):
         values.pop(name, None)
     # a folder of the user's machine is nobody's business: only its name
-    return {k: Path(v).name if k.endswith("_folder") and v else v for k, v in values.items()}
+    return {k: Path(v).name if k.endswith(settings.OUTSIDE) and v else v for k, v in values.items()}
 
 
 def _origins(others: Published) -> list[dict[str, Any]]:

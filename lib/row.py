@@ -58,7 +58,7 @@ def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
     if arm != "vae_selected":
         wanted["04_generation"] = {"critic_examples": 0}
     own_folders = settings.values_of_profile(profile, settings.DATA)  # relative ones are of the checkout
-    own_folders = {k: v for k, v in own_folders.items() if k.endswith("_folder") and v}
+    own_folders = {k: v for k, v in own_folders.items() if k.endswith(settings.OUTSIDE) and v}
     if own_folders:
         wanted[settings.DATA] = {k: str(settings.ROOT / Path(v).expanduser()) for k, v in own_folders.items()}
     for notebook, values in wanted.items():
@@ -97,8 +97,8 @@ def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]
         expected = f"one of its rows; of this arm it has seeds {there}" if there else "an arm that it has"
         raise InputError(folder / "table2.csv", f"no row of {arm} in {run}", expected)
     if not run.numbers():  # of the numbers of its Table 2, not of a variant
-        own = Published(profile).metrics(str(run), "retraining")
-        rows = rows[(rows["n_winter"] == own["n_winter"]) & rows["n_synthetic"].isin([0, own["n_synthetic"]])]
+        rows = Published(profile).rows(str(run))
+        rows = rows[rows["arm"] == arm]
     return rows.reset_index(drop=True), runs.read_json(folder / "provenance.json")
 
 

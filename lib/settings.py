@@ -22,11 +22,12 @@ from typing import Any
 import yaml
 
 from lib import machine, runs
-from lib.run_names import SPLITS, VARIED, WITH_NUMBERS, RunName, made_by
+from lib.run_names import SPLITS, VARIED, WITH_NUMBERS, RunName, made_by, parse_run
 from lib.runs import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+OUTSIDE = ("_folder", "_flight")  # how parameters end that name a place outside the repository
 DATA = "01_data_preparation"  # the notebook that all others need
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 DEFAULT_RUNS = {"object": [0]}  # of a profile without profile.yaml, as `embedded`
@@ -254,6 +255,15 @@ class Run:
     def named(cls, profile: str, name: RunName, notebook: str) -> Run:
         """The run of a profile with this name, seen from a notebook."""
         return cls(profile, name.split, name.seed, notebook, name.numbers())
+
+    @classmethod
+    def at(cls, folder: str | Path, notebook: str) -> Run:
+        """The run of a folder such as runs/embedded/seed0; InputError for none of this checkout."""
+        folder = Path(folder).expanduser().resolve()
+        run = cls.named(folder.parent.name, parse_run(folder.name), notebook)
+        if run.folder.resolve() != folder:
+            raise InputError(folder, "no run of this checkout", f"a folder below {run.shared.parent}")
+        return run
 
     @property
     def name(self) -> RunName:

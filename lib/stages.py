@@ -48,18 +48,13 @@ def _outdated(path: Path, ran_with: dict[str, Any]) -> bool:
     return any(kept.get(key) != value for key, value in ran_with.items() if key != "data")
 
 
-def papermill(profile: str, notebook: str, output: Path) -> list[str]:
-    """The papermill command of a notebook with a profile's values, to be run in the repository's root."""
+def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
+    """The papermill command of a notebook, to be run in the repository's root."""
     file = settings.parameter_file(profile, notebook)
     words = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb"]
     words += [os.path.relpath(output, settings.ROOT), "--no-progress-bar", "--cwd", ".", "-k", "python3"]
     words += ["-f", os.path.relpath(file, settings.ROOT)] if file else []
-    return [*words, "-r", "profile", profile]
-
-
-def command(profile: str, notebook: str, run_names: list[str], output: Path) -> list[str]:
-    """The papermill command of a notebook of one run, or of the one over all runs."""
-    words = papermill(profile, notebook, output)
+    words += ["-r", "profile", profile]
     if is_summary(notebook):
         return [*words, "-y", json.dumps({"runs_of": run_names})]
     run = parse_run(run_names[0])
@@ -92,6 +87,7 @@ def _never_started(notebook: Path, log: Path) -> bool:
 
 def watch(words: list[str], log: Path) -> int:
     """Run a command to its end; stop it when this process is told to stop or loses its parent."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = os.environ | {"PYTHONPATH": str(settings.ROOT)}
     environment.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     parent = os.getppid()
@@ -195,7 +191,6 @@ def main(arguments: list[str]) -> int:
         _say("usage: python -m lib.stages NOTEBOOK PROFILE RUN...")
         return 2
     notebook, profile, *run_names = arguments
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
     try:
         settings.known_profile(profile)

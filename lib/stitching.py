@@ -123,7 +123,7 @@ def stitch(
     if width * height > max_megapixels * 1e6:
         largest = max(outlines, key=lambda k: cv2.contourArea(np.float32(outlines[k])))
         raise InputError(flight, f"a panorama of {width} x {height} pixels (largest: {names[largest]})",
-                         f"{max_megapixels:g} megapixels at most; try a reference that looks straighter down")
+                         f"{max_megapixels:g} megapixels at most")
     error = np.concatenate([residuals(places, i, j, pair) for (i, j), pair in sorted(pairs.items())
                             if i in places and j in places])
     placed = {names[k]: shift(*-low) @ places[k] for k in sorted(places)}

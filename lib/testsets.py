@@ -50,9 +50,11 @@ def _take(store: CropStore, rows: np.ndarray, winter: bool) -> ImageSet:
     if view is None:
         raise runs.InputError(store.folder, "no winter view", "a store cut with simulated snow")
     order = np.sort(rows)  # memory-mapped: reading in order is fast
-    place = np.searchsorted(order, rows)
+    images = view[order]
+    if not np.array_equal(order, rows):
+        images = images[np.searchsorted(order, rows)]
     table = store.table.iloc[rows]
-    return ImageSet(view[order][place], table["label"].to_numpy(np.int64), table["sequence"].to_numpy(str))
+    return ImageSet(images, table["label"].to_numpy(np.int64), table["sequence"].to_numpy(str))
 
 
 def part_set(store: CropStore, division: Division, part: str) -> ImageSet:

@@ -76,8 +76,8 @@ def test_the_notebook_gets_what_is_asked_for(asked, tmp_path, monkeypatch, capsy
     ):  # fmt: skip
         assert words in given
     named = set(called[0][called[0].index("-r") :]) & set(settings.declared(NOTEBOOK))
-    assert named == {"profile", "first_flight", "second_flight", "place", "vehicle_px", "arm", "partial",
-                     "unsure"}  # fmt: skip
+    assert named == {"profile", "split", "seed", "first_flight", "second_flight", "place", "vehicle_px",
+                     "arm", "partial", "unsure"}  # fmt: skip
 
 
 def test_a_profile_s_own_values_hold(asked, repository, monkeypatch):
@@ -88,6 +88,16 @@ def test_a_profile_s_own_values_hold(asked, repository, monkeypatch):
     assert compare_flights.main([*asked, "--profile", "own"]) == 0
     given = " ".join(called[0])
     assert f"-f params/own/{NOTEBOOK}.yaml" in given and "-r arm winter" in given and "partial" not in given
+
+
+def test_the_first_run_of_the_profile_is_asked(asked, repository, monkeypatch):
+    called = notebook_that(monkeypatch, 0)
+    runs.write_text(repository / "params/own/profile.yaml", "sequence: [3, 4]\n")
+    for name in ("classifier", "classifier_retrained"):
+        runs.write_text(repository / f"runs/own/seed3-sequence/{name}.safetensors", "weights")
+    assert compare_flights.main([*asked, "--profile", "own"]) == 0
+    given = " ".join(called[0])
+    assert "-r split sequence -p seed 3" in given and "runs/own/seed3-sequence/places/place/" in given
 
 
 def test_a_failure_tells_this_notebook_s_error(asked, repository, monkeypatch, capsys):

@@ -5,7 +5,7 @@ import yaml
 
 from lib import row, runs
 from lib.run_names import RunName
-from lib.runs import MissingStep
+from lib.runs import InputError, MissingStep
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def figures(repository, make_run):
     runs.write_table(target / "table2.csv", table)
     runs.write_json(target / "provenance.json", {"path": {"threads": 1}})
     for seed in (0, 1):
-        runs.write_json(target / f"metrics/seed{seed}/retraining.json", {"n_winter": 64, "n_synthetic": 500})
+        made = {"arms": ["continued", "vae_transfer"], "n_winter": 64, "n_synthetic": 500}
+        runs.write_json(target / f"metrics/seed{seed}/retraining.json", made)
     book = repository / "notebooks" / "05_retraining.ipynb"
     text = (repository / "notebooks" / "02_classifier_training.ipynb").read_text(encoding="utf-8")
     book.write_text(text.replace("steps: int = 3", "n_synthetic: int = 500"), encoding="utf-8")
@@ -63,6 +64,12 @@ def test_no_measurement_is_not_agreement(figures):
     assert not good and text == "No measurement of this row is in the committed table."
     text, good = row.compare(rows.iloc[:-1], rows, [])
     assert not good and "1 beyond" in text
+
+
+def test_a_run_that_older_code_published_is_told(figures):
+    runs.write_json(figures / "metrics/seed0/retraining.json", {"n_synthetic": 500})
+    with pytest.raises(InputError, match="retraining.json: found no arms, expected a run published by this"):
+        row.published("embedded", "vae_transfer", RunName("object", 0))
 
 
 def test_nothing_committed(repository):

@@ -280,3 +280,11 @@ def test_numbers_that_a_late_notebook_would_refuse(tmp_path, monkeypatch, notebo
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     with pytest.raises(InputError, match=told):
         run_plan.plan("mine")
+
+
+def test_a_run_by_its_folder(repository):
+    folder = repository / "runs/embedded/seed2-sequence"
+    run = settings.Run.at(folder, "06_evaluation")
+    assert (run.profile, str(run.name), run.folder) == ("embedded", "seed2-sequence", folder)
+    with pytest.raises(InputError, match="another.*found no run of this checkout, expected a folder below"):
+        settings.Run.at(repository / "another" / "embedded" / "seed2", "06_evaluation")

@@ -636,3 +636,21 @@ def test_class_names_beside_the_winter_folder_are_watched(tmp_path, monkeypatch)
         (tmp_path / "set" / file).write_text(text)
         found.append(str(dependencies.data_hashes(values)))
     assert len(set(found)) == 4
+
+
+def test_who_stops_a_command_stops_its_notebook(tmp_path):
+    """SIGTERM, as make and the workflow send it."""
+    child, log = tmp_path / "child", tmp_path / "log"
+    code = ("import sys; from pathlib import Path; from lib import runs, stages; "
+            "sys.exit(runs.command_line(stages.watch)(['sh', '-c', 'echo $$ > \"$0\"; exec sleep 60', "
+            f"{str(child)!r}], Path({str(log)!r})))")  # fmt: skip
+    command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    until = time.time() + 60
+    while not (child.exists() and child.read_text().endswith("\n")):
+        assert time.time() < until and command.poll() is None
+        time.sleep(0.1)
+    command.terminate()
+    _, told = command.communicate(timeout=60)
+    assert command.returncode == runs.STOPPED and told == "stopped\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
