@@ -62,10 +62,12 @@ def measured(run: Run) -> dict:
     """Called car as measured and with a car's snow, of all and of each class, ready for JSON."""
     own, as_car, labels, sequences = cut_twice(run)
     path = choose_path(compiler="off")
-    weights = {arm: run.folder / weights_file(arm) for arm, kind in ARMS.items() if not kind.of}
     arms, classes = {}, sorted(set(labels))
-    for arm in (arm for arm, file in weights.items() if file.exists()):
-        model = load_classifier(weights[arm])[0]
+    for arm in ARMS:
+        file = run.folder / weights_file(arm)
+        if not file.exists():
+            continue
+        model = load_classifier(file)[0]
         called = {"measured": answer(model, own, path).argmax(1) == CAR,
                   "as_on_cars": answer(model, as_car, path).argmax(1) == CAR}  # fmt: skip
         arms[arm] = {name: share(found, labels != CAR, sequences)._asdict() | {
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.equal_snow", description=__doc__.splitlines()[0]
     )
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
-    run = Run.at(parser.parse_args(arguments).run, "06_evaluation")
+    run = Run.at(parser.parse_args(arguments).run, "equal_snow")
     found = measured(run)
     runs.write_json(FOLDER / f"equal_snow_{run.profile}_{run.name}.json", found)
     print(f"{found['objects']} winter non-cars, called car, %: as measured -> with as much snow as a car")

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from lib.changes import Region, assigned, detect, overlap
-from lib.crops import pictures_below, read_upright
+from lib.pictures import pictures_below, read_upright
 from lib.registration import Registration, lay, register
 from lib.runs import InputError, progress, read_json
 from lib.visdrone import image_size

@@ -22,7 +22,7 @@ from lib.acceleration import choose_path
 from lib.batches import Schedule
 from lib.crops import cut_crops
 from lib.models import build_classifier
-from lib.runs import InputError, write_json
+from lib.runs import InputError, command_line, write_json
 from lib.scenes import draw_scenes
 from lib.training import predict, train_classifier
 from lib.visdrone import CLASSES, SETS, read_objects, visdrone_folder
@@ -77,23 +77,23 @@ def measure(real_folder: Path, steps: int, seed: int) -> dict:
                    "computed_on": path.describe()}
 
 
-def main() -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; 2 and one line where there are no real frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=400, help="optimiser steps of 128 drawn crops")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing and the training")
     parser.add_argument("--output", type=Path, default=TARGET, help="where the numbers go")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     real = visdrone_folder(sets=REAL)
     if real is None:
-        raise SystemExit(str(InputError("DRONE_DATA", "no real frames",
-                                        "a folder with VisDrone2019-DET-val")))
+        raise InputError("DRONE_DATA", "no real frames", "a folder with VisDrone2019-DET-val")
     result = measure(real, options.steps, options.seed)
     write_json(options.output, result)
     print(f"drawn crops, held out: {result['drawn']['accuracy']:.1%} right")
     print(f"real cars called car: {result['car_called_car']:.1%}")
     print(f"real non-cars called car: {result['noncar_called_car']:.1%}")
     print(options.output)
-    return 0
 
 
 if __name__ == "__main__":

@@ -78,11 +78,17 @@ def compare(run: Run, steps: int, batch_size: int, rate: float, objective: Objec
     return found
 
 
-if __name__ == "__main__":
+@runs.command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; 2 and one line where a run is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="such as runs/embedded/seed0")
     parser.add_argument("--steps", type=int, default=400)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     place = Run.at(options.run, "vae_heads")
     result = compare(place, options.steps, DEFAULTS["batch_size"], DEFAULTS["rate"], OBJECTIVE)
     runs.write_json(ROOT / "figures" / "benchmarks" / "vae_heads.json", result)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

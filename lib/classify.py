@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.crops import SIZE, pictures_below, read_upright, resize
+from lib.crops import SIZE, resize
+from lib.pictures import pictures_below, read_upright
 from lib.runs import InputError, command_line, progress, write_table
 from lib.visdrone import CLASSES
 

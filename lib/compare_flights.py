@@ -19,7 +19,7 @@ from lib.run_names import ONCE
 from lib.run_plan import plan
 from lib.runs import InputError, command_line, require
 from lib.settings import make_command
-from lib.stages import command, failure, watch
+from lib.stages import command, failure, run_papermill
 
 (NOTEBOOK,) = ONCE
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *("-p", "vehicle_px", given.vehicle_px, "-r", "arm", given.arm),
         *(("-p", "partial", "True") if given.partial else ()), *more,
     ]  # fmt: skip
-    if watch(words, log):
+    if run_papermill(words, notebook, log):
         print(failure(notebook, log.read_text(encoding="utf-8", errors="replace")), file=sys.stderr)
         return 1
     print((folder / "report.html").relative_to(settings.ROOT))

@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from lib import changes
-from lib.crops import PICTURES, SIZE, read_upright, resize
+from lib.crops import SIZE, resize
 from lib.flight_colour import seen
 from lib.georeference import Georeference, from_frames
+from lib.pictures import PICTURES, read_upright
 from lib.registration import Registration, common_ground, lay, register
 from lib.runs import InputError
 from lib.stitching import Panorama, read_flight, stitch

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -71,11 +72,12 @@ STOPPED = 130  # exit status of an interrupted command
 
 
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Make a function a command: its status (None: 0); one line on standard error and 2 for bad input, or
-    STOPPED after an interrupt."""
+    """Make a function a command: its status (None: 0), or one line on standard error and 2 for bad input,
+    STOPPED after an interrupt. SIGTERM is one too: what a command began, it ends."""
 
     @functools.wraps(main)
     def command(*arguments: Any) -> int:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return main(*arguments) or 0
         except (InputError, OSError) as error:

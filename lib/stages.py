@@ -87,7 +87,6 @@ def _never_started(notebook: Path, log: Path) -> bool:
 
 def watch(words: list[str], log: Path) -> int:
     """Run a command to its end; stop it when this process is told to stop or loses its parent."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = os.environ | {"PYTHONPATH": str(settings.ROOT)}
     environment.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     parent = os.getppid()
@@ -105,6 +104,14 @@ def watch(words: list[str], log: Path) -> int:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(timeout=10)
                 child.kill()
+
+
+def run_papermill(words: list[str], notebook: Path, log: Path) -> int:
+    """Run a papermill command that writes `notebook`; returns its exit status."""
+    status = watch(words, log)
+    if status and _never_started(notebook, log):  # two kernels that start at once may choose the same port
+        status = watch(words, log)
+    return status
 
 
 def _say(text: str) -> None:
@@ -140,9 +147,7 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
     _say(f"{title} ...")
     began = time.time()
     words = command(profile, notebook, run_names, part)
-    status = watch(words, log)
-    if status and _never_started(part, log):  # two kernels that start at once may choose the same port
-        status = watch(words, log)
+    status = run_papermill(words, part, log)
     ended = time.time()
     seconds = ended - began
     if status == 0:
@@ -191,6 +196,7 @@ def main(arguments: list[str]) -> int:
         _say("usage: python -m lib.stages NOTEBOOK PROFILE RUN...")
         return 2
     notebook, profile, *run_names = arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shared = settings.ROOT / "runs" / profile
     try:
         settings.known_profile(profile)

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from lib.blending import blend
-from lib.crops import PICTURES, read_upright
 from lib.flight_colour import correct_flight, seen
 from lib.matching import describe, shift
+from lib.pictures import PICTURES, read_upright
 from lib.placing import outline, place_frames, reason, residuals
 from lib.runs import InputError
 

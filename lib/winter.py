@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from lib.crop_store import CropStore
-from lib.crops import PICTURES, cut_boxes, unread_pictures
+from lib.crops import cut_boxes
+from lib.pictures import PICTURES, unread_pictures
 from lib.runs import InputError, command_line, files_below, progress
 from lib.visdrone import CAR, CLASSES, MINIMUM_SIDE, image_size, read_annotation
 from lib.yolo import class_names, read_yolo

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from lib.classify import classify, find_images, main
-from lib.crops import read_frame, resize
+from lib.crops import resize
 from lib.models import build_classifier, build_vae
+from lib.pictures import read_frame
 from lib.visdrone import CLASSES
 from lib.weights import save_network
 

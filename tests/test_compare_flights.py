@@ -5,7 +5,7 @@ import shutil
 import nbformat
 import pytest
 
-from lib import compare_flights, runs, settings
+from lib import compare_flights, runs, settings, stages
 from lib.settings import ROOT
 
 NOTEBOOK = "07_panorama_anomalies"
@@ -35,7 +35,7 @@ def notebook_that(monkeypatch, status, outputs=()):
             nbformat.write(nbformat.v4.new_notebook(cells=[cell]), log.with_suffix(".ipynb"))
         return status
 
-    monkeypatch.setattr(compare_flights, "watch", watch)
+    monkeypatch.setattr(stages, "watch", watch)
     return called
 
 

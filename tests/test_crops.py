@@ -16,7 +16,8 @@ from PIL import Image
 
 from lib import crops, visdrone
 from lib.crop_store import open_store
-from lib.crops import cut_boxes, cut_crops, cut_patch, read_frame
+from lib.crops import cut_boxes, cut_crops, cut_patch
+from lib.pictures import NEW_SUBFILE_TYPE, read_frame
 from lib.runs import InputError
 from lib.visdrone import CAR, OFFICIAL, read_objects
 
@@ -333,7 +334,7 @@ def test_several_pictures_in_one_file_are_not_taken_for_the_first(tmp_path, name
 def test_smaller_copies_and_previews_are_no_further_pictures(tmp_path):
     """A GeoTIFF has overviews, a camera's JPEG a preview: the picture itself is read."""
     whole, half = _shades(120, 220)
-    half.encoderinfo, half.encoderconfig = {"tiffinfo": {crops.NEW_SUBFILE_TYPE: 1}}, ()
+    half.encoderinfo, half.encoderconfig = {"tiffinfo": {NEW_SUBFILE_TYPE: 1}}, ()
     whole.save(tmp_path / "map.tif", save_all=True, append_images=[half])
     whole.save(tmp_path / "shot.jpg", format="MPO", save_all=True, append_images=[half])
     with Image.open(tmp_path / "map.tif") as opened:

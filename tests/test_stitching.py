@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.panorama_stitching import CENTRE, colour_error, cut_tiles, measure, reprojection
-from lib.crops import read_frame
 from lib.flight_colour import correct, correct_flight, seen
+from lib.pictures import read_frame
 from lib.runs import InputError
 from lib.stitching import read_flight, stitch
 from lib.visdrone import data_folder
