@@ -172,14 +172,18 @@ def _gpu_sharing(found: dict) -> list[str]:
 
 def _equal_snow(found: dict) -> list[str]:
     """What the winter non-cars are called if snow holds on them as on cars."""
-    arms = [arm for arm in ARMS if arm in found["arms"]]
-    claim = (f"{found['objects']} winter non-cars of {found['run']} called car (%), snow as their class "
-             f"holds it → as much as on a car: {' / '.join(ARMS[arm].label for arm in arms)}")  # fmt: skip
+    named = [ARMS[arm].label for arm in ARMS if arm in found["arms"]]
+    claim = (f"{sum(found['objects']):,} winter non-cars of {found['profile']} ({', '.join(found['runs'])}) "
+             "called car (%), snow as their class holds it → as much as on a car: "
+             f"{' / '.join(named)}")  # fmt: skip
     ours = " / ".join(
         " → ".join(f"{100 * found['arms'][arm][snow]['value']:.1f}" for snow in ("measured", "as_on_cars"))
-        for arm in arms
+        for arm in ARMS
+        if arm in found["arms"]
     )
-    return [claim, f"`{PYTHON} -m benchmarks.equal_snow runs/{found['run']}`", "1 min", "–", ours]
+    folders = " ".join(f"runs/{found['profile']}/{run}" for run in found["runs"])
+    minutes = f"{len(found['runs'])} min"
+    return [claim, f"`{PYTHON} -m benchmarks.equal_snow {folders}`", minutes, "–", ours]
 
 
 MEASURED = (
@@ -188,8 +192,8 @@ MEASURED = (
     ("vae_objectives", _vae_objectives),
     ("vae_starts", _vae_starts),
     ("image_score", _image_score),
-    ("equal_snow_embedded_seed0", _equal_snow),
-    ("equal_snow_visdrone-val_seed1", _equal_snow),
+    ("equal_snow_embedded", _equal_snow),
+    ("equal_snow_visdrone-val", _equal_snow),
     ("fast_path", _fast_path),
     ("panorama", _panorama),
     ("panorama", _growth),

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib import runs
-from lib.benchmark_claims import GRID
 from lib.intervals import ROUNDING
 from lib.runs import InputError
 from lib.settings import make_command
 from lib.table2 import counted, titled
 
-LOOPS = ("embedded", "visdrone-val", GRID, "paper")  # profiles whose loops are told
+LOOPS = ("embedded", "visdrone-val", "paper")  # profiles whose loops are told
 GAINED = 0.05  # recall that a weak class is to gain
 WAYS = {"after": "the loop", "control": "control", "repeated": "crops repeated"}  # of the test part
 SEASON = {"source": "in summer", "target": "under snow"}
@@ -31,7 +30,7 @@ def loop_tables(figures: Path) -> list[str]:
         }
         if not reports:
             continue
-        recipes = {run: report.get("recipe") for run, report in reports.items()}  # older code wrote none
+        recipes = {run: report["recipe"] for run, report in reports.items()}
         first, *others = recipes
         for run in others:
             if recipes[run] != recipes[first]:
@@ -43,7 +42,6 @@ def loop_tables(figures: Path) -> list[str]:
         if len(found) > 1:
             gained = sum(map(_gained, found))
             told += f", a weak class {100 * GAINED:.0f} points better in {gained}"
-        told += "" if recipes[first] else "; by an earlier recipe, which the command no longer has"
         title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
         command = make_command("improve", profile)
         rows = [["class (objects)", *WAYS.values()], *_changes(found)]
@@ -52,26 +50,18 @@ def loop_tables(figures: Path) -> list[str]:
 
 
 def _time(folder: Path, seeds: Sequence[str]) -> str:
-    """How long a seed of the loop took and where, if that is known of each."""
+    """How long a seed of the loop took and where, of the seeds of which that is known."""
     files = [folder / "metrics" / seed / "weak_classes_timing.json" for seed in seeds]
-    if all(file.exists() for file in files):
-        told = [runs.read_json(file) for file in files]
-        (machine, *others) = [one["machine"] for one in told]
-        seconds = [one["seconds"] for one in told]
-        if any(other != machine for other in others):
-            return f"{min(seconds) / 60:.0f} to {max(seconds) / 60:.0f} min a seed on different machines"
-    else:  # of older code: among the times of the profile's notebooks
-        times, origin = folder / "timing.json", folder / "provenance.json"
-        if not (times.exists() and origin.exists()):
-            return "not timed"
-        machine = runs.read_json(origin)["machine"]
-        by_run = runs.read_json(times).get("seconds", {}).get("08_weak_classes", {})
-        if not set(seeds) <= set(by_run):
-            return "not timed"
-        seconds = [by_run[seed] for seed in seeds]
+    told = [runs.read_json(file) for file in files if file.exists()]
+    if not told:
+        return "not timed"
+    seconds, machines = [one["seconds"] for one in told], [one["machine"] for one in told]
+    part = f" ({len(told)} of {len(seeds)} timed)" if len(told) < len(seeds) else ""
+    if any(machine != machines[0] for machine in machines):
+        return f"{min(seconds) / 60:.0f} to {max(seconds) / 60:.0f} min a seed on different machines{part}"
     mean = sum(seconds) / len(seconds)
     long = f"{mean / 60:.0f} min" if mean >= 120 else f"{mean:.0f} s"
-    return f"{long} a seed on {machine['gpu'] or str(machine['cores']) + ' cores'}"
+    return f"{long} a seed on {machines[0]['gpu'] or str(machines[0]['cores']) + ' cores'}{part}"
 
 
 def _gained(report: dict) -> bool:
@@ -91,14 +81,11 @@ def _changes(reports: list[dict]) -> list[list[str]]:
     that keeps nothing changes nothing, nor does what it would be compared with.
     """
 
-    def change(report: dict, way: str, domain: str, name: str) -> float | None:
-        if way not in report["test"]:
-            return None if report["accepted"] else 0.0  # None: a report of older code
+    def change(report: dict, way: str, domain: str, name: str) -> float:
+        if not report["accepted"]:
+            return 0.0
         before, found = (report["test"][when][domain][name]["recall"] for when in ("before", way))
         return 100 * (found - before)
-
-    def mean(values: Sequence[float | None]) -> str:
-        return "–" if None in values else f"{sum(values) / len(values):+.1f}"
 
     def told(of: Sequence[dict], domain: str, name: str, what: str = "") -> str:
         objects = f"{sum(report['test']['before'][domain][name]['n'] for report in of):,}"
@@ -110,7 +97,8 @@ def _changes(reports: list[dict]) -> list[list[str]]:
     rows = []
     for domain, name in weak:
         of = [report for report in reports if name in report["weak"]]
-        means = [mean([change(report, way, domain, name) for report in of]) for way in ways]
+        sums = [sum(change(report, way, domain, name) for report in of) for way in ways]
+        means = [f"{value / len(of):+.1f}" for value in sums]
         rows.append([told(of, domain, name, "weak "), *means, *["–"] * (len(WAYS) - len(ways))])
     losses = {}
     for report in reports:
