@@ -8,6 +8,7 @@ leaves a half-written file under the final name.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import functools
 import json
@@ -17,11 +18,14 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+SETTLED = 2.0  # seconds: the coarsest time of a file system
 
 
 class InputError(ValueError):
@@ -217,6 +221,32 @@ def read_json(path: str | os.PathLike) -> Any:
         raise InputError(
             path, repr(error.doc[error.pos : error.pos + 20]), f"JSON ({error.msg})", error.lineno
         ) from None
+
+
+def kept_until_changed(read: Callable[..., Any]) -> Callable[[str | os.PathLike], Any]:
+    """A reader of one file that reads it again only when it has changed; every caller gets a copy.
+
+    Of a file that was written less than SETTLED seconds ago nothing is kept: its time may not yet tell a
+    second change from the first.
+    """
+    kept: dict[Path, tuple[tuple[int, ...], Any]] = {}
+
+    @functools.wraps(read)
+    def reader(path: str | os.PathLike) -> Any:
+        key = Path(path).absolute()
+        try:
+            about = key.stat()
+        except OSError:  # the reader says it in its own words
+            return read(path)
+        stamp = (about.st_mtime_ns, about.st_size, about.st_ino)
+        if key in kept and kept[key][0] == stamp:
+            return copy.deepcopy(kept[key][1])
+        found = read(path)
+        if time.time() - about.st_mtime >= SETTLED:
+            kept[key] = stamp, copy.deepcopy(found)
+        return found
+
+    return reader
 
 
 def read_notebook(path: str | os.PathLike) -> dict[str, Any]:

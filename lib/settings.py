@@ -47,6 +47,11 @@ def declared(notebook: str | Path) -> dict[str, tuple[str, Any]]:
     path = Path(notebook) if str(notebook).endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"
     if not path.exists():
         raise InputError(path, "no such notebook", f"one of {', '.join(notebook_names())}")
+    return _declared(path)
+
+
+@runs.kept_until_changed
+def _declared(path: Path) -> dict[str, tuple[str, Any]]:
     cells = runs.read_notebook(path)["cells"]
     cells = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(cells) != 1:
@@ -87,6 +92,7 @@ def check(
             raise InputError(where, f"{name} = {value!r} ({type(value).__name__})", expected, line)
 
 
+@runs.kept_until_changed
 def read_parameters(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
     """Values of a YAML parameter file, and the line of each; InputError for anything but a flat mapping."""
     path = Path(path)
@@ -192,6 +198,9 @@ def variants(profile: str) -> dict[RunName, dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(path, f"variants: {entries}", wanted, line)
     found: dict[RunName, dict[str, Any]] = {}
+    known: dict[str, tuple[str, Any]] = {}
+    for notebook in notebook_names() if entries else ():
+        known |= {key: kind for key, kind in declared(notebook).items() if key in WITH_NUMBERS}
     for entry in entries:
         seeds = {name: entry[name] for name in SPLITS if name in entry}
         numbers = {name: entry[name] for name in VARIED if name in entry}
@@ -199,9 +208,6 @@ def variants(profile: str) -> dict[RunName, dict[str, Any]]:
                 and all(_whole(n, 1) for n in numbers.values())):  # fmt: skip
             raise InputError(path, f"a variant {entry}", wanted, line)
         given = {name: value for name, value in entry.items() if name not in seeds and name not in numbers}
-        known: dict[str, tuple[str, Any]] = {}
-        for notebook in notebook_names():
-            known |= {key: kind for key, kind in declared(notebook).items() if key in WITH_NUMBERS}
         check(given, known, path, dict.fromkeys(given, line))
         for name, asked in numbers.items():
             own = values_of_profile(profile, VARIED[name][1]).get(name)

@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import signal
+import time
 
 import nbformat
 import numpy as np
@@ -115,6 +116,32 @@ def test_errors_of_worker_processes_arrive(error):
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and str(again) == str(error)
     assert (again.where, again.line) == (error.where, error.line)
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(tmp_path):
+    file, asked = tmp_path / "values", []
+
+    @runs.kept_until_changed
+    def values(path):
+        asked.append(path)
+        return [path.read_text()]
+
+    def write(text, age):
+        file.write_text(text)
+        os.utime(file, (time.time() - age,) * 2)
+
+    write("one", 60)
+    values(file).append("a caller's own")
+    assert values(file) == ["one"] and len(asked) == 1  # and nobody sees what another did with it
+    write("two", 30)
+    assert values(file) == ["two"] and len(asked) == 2
+    for text in ("new", "old"):  # within one tick of the clock: nothing of the file tells the second
+        write(text, 0)
+        assert values(file) == [text]
+    assert len(asked) == 4
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        values(file)
 
 
 def test_a_notebook_is_read_with_whole_sources(tmp_path):
