@@ -179,6 +179,7 @@ def profile_tables(folder: Path) -> list[str]:
     planned = _planned(profile)
     less = set(planned) - set(one.runs)
     made = f"{len(one.runs)} of its {len(planned)} runs" if less and one.runs else "the runs in its tables"
+    made += f", {each}" if (each := arm_time(folder, one.runs)) else ""
     tables = []
     for setting in places:
         seeds = seeds_text(summary, setting)
@@ -195,6 +196,22 @@ def profile_tables(folder: Path) -> list[str]:
         drawn = ", ".join(f"[by {split}]({profile}/table2_{split}.png)" for split, *_ in places)
         tables.append(f"All {len(every)} arms: [`table2.md`]({profile}/table2.md); as a figure: {drawn}.")
     return tables
+
+
+def arm_time(folder: Path, run_names: Sequence[str]) -> str:
+    """How long a retraining takes, such as "an arm 160 s"; nothing where that is not known.
+
+    The mean over runs of notebook 05's time through the arms that it trains: a part of a retraining is none.
+    """
+    seconds = runs.read_json(folder / "timing.json").get("seconds", {}).get("05_retraining", {})
+    found = []
+    for run in run_names:
+        file = folder / "metrics" / run / "retraining.json"
+        if run in seconds and file.exists():
+            trained = [arm for arm in runs.read_json(file)["arms"] if not ARMS[arm].of]
+            found.append(seconds[run] / len(trained))
+    mean = sum(found) / max(1, len(found))
+    return f"an arm {mean:.{0 if mean >= 10 else 1}f} s" if found else ""
 
 
 def arms_table() -> str:

@@ -69,7 +69,8 @@ class Published:
         return folder_of(self.profile)
 
     @cached_property
-    def _table(self) -> pd.DataFrame:
+    def table(self) -> pd.DataFrame:
+        """Every committed measurement of the profile, also of runs that are not among `names`."""
         return read_table2(self.folder / "table2.csv")
 
     @cached_property
@@ -106,13 +107,13 @@ class Published:
 
     def rows(self, name: str) -> pd.DataFrame:
         """A run's rows of Table 2, as `collect.run_rows` gives them."""
-        own, made = self._own(self._table, name)
+        own, made = self._own(self.table, name)
         before = [] if parse_run(name).numbers() else [BEFORE]
-        number = self._table["arm"].map(lambda arm: 0 if arm in ARMS_WITHOUT_SAMPLES else made["n_synthetic"])
-        own &= self._table["arm"].isin([*before, *made["arms"]]) & (self._table["n_synthetic"] == number)
+        number = self.table["arm"].map(lambda arm: 0 if arm in ARMS_WITHOUT_SAMPLES else made["n_synthetic"])
+        own &= self.table["arm"].isin([*before, *made["arms"]]) & (self.table["n_synthetic"] == number)
         if not own.any():
             raise InputError(self.folder / "table2.csv", f"no row of {name}", "every run of evaluation.json")
-        return self._table[own].reset_index(drop=True)
+        return self.table[own].reset_index(drop=True)
 
     def validation(self, name: str) -> dict[str, dict[str, float]]:
         """Arm -> measures on the validation part; none where older code published the run."""

@@ -87,7 +87,8 @@ def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]
     folder = settings.ROOT / "figures" / profile
     for name in ("table2.csv", "provenance.json"):
         runs.require(folder / name, f"make publish PROFILE={profile}")
-    table = read_table2(folder / "table2.csv")
+    every = Published(profile)
+    table = every.table
     chosen = (table["arm"] == arm) & (table["seed"] == run.seed) & (table["split"] == run.split)
     for name, value in run.numbers().items():
         chosen &= table[name] == value
@@ -97,7 +98,7 @@ def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]
         expected = f"one of its rows; of this arm it has seeds {there}" if there else "an arm that it has"
         raise InputError(folder / "table2.csv", f"no row of {arm} in {run}", expected)
     if not run.numbers():  # of the numbers of its Table 2, not of a variant
-        rows = Published(profile).rows(str(run))
+        rows = every.rows(str(run))
         rows = rows[rows["arm"] == arm]
     return rows.reset_index(drop=True), runs.read_json(folder / "provenance.json")
 

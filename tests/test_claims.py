@@ -222,6 +222,19 @@ def test_the_headline_has_the_paper_beside_ours_an_arm_a_row(figures):
     assert shortly.count("**") == 2 * len(claims.SHORTLY)
 
 
+def test_the_time_of_an_arm_is_told_where_it_is_known(figures):
+    folder = figures / "embedded"
+    assert claims.arm_time(folder, ["seed0"]) == "" and "an arm" not in "".join(claims.profile_tables(folder))
+    times = {"seconds": {"05_retraining": {"seed0": 30.0, "seed1": 70.0, "seed2": 1e6}}, "total": 600.0}
+    runs.write_json(folder / "timing.json", times)
+    for seed, arms in enumerate((["continued", "vae_transfer", "vae_transfer_part"], ["continued"])):
+        runs.write_json(folder / "metrics" / f"seed{seed}/retraining.json", {"arms": arms})
+    # two arms trained, one a part of another's way; of seed 2 the arms are not known
+    assert claims.arm_time(folder, ["seed0"]) == "an arm 15 s"
+    assert claims.arm_time(folder, ["seed0", "seed1", "seed2"]) == "an arm 42 s"
+    assert claims.profile_tables(folder)[0].split("**")[1].endswith("the runs in its tables, an arm 15 s")
+
+
 def test_every_arm_is_explained():
     rows = [[cell.strip() for cell in line.strip("|").split("|")]
             for line in claims.arms_table().splitlines()[2:]]  # fmt: skip

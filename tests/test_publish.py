@@ -74,7 +74,7 @@ def test_the_loop_alone_is_published_beside_other_runs(finished, repository, cap
     assert publish.main(["embedded"]) == 0
     place = repository / "figures/embedded"
     before = contents(place)
-    nothing = {"accepted": None, "weak": [], "test": {"before": {}, "after": {}}}
+    nothing = {"accepted": None, "weak": [], "test": {"before": {}, "after": {}}, "recipe": {}}
     runs.write_json(place / "metrics/seed7/weak_classes.json", nothing | {"seed": 7})  # of another machine
     for run in ("seed1", "seed3"):
         runs.write_json(finished / run / "metrics/weak_classes.json", nothing | {"seed": run})
