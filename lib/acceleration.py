@@ -21,8 +21,8 @@ from pathlib import Path as FilePath
 
 import torch
 
-# Images of a training under which compiling costs more time than it saves, by device. On an H200 compiling
-# took 26 s and saves the classifier 7 microseconds an image (figures/benchmarks/bench_gpu.json).
+# Images of a training under which compiling costs more time than it saves, by device. On an H200 it saves the
+# classifier 7 microseconds an image (figures/benchmarks/bench_gpu.json), and compiling took 26 s.
 WORTH_COMPILING = {"cpu": 400_000, "cuda": 4_000_000, "mps": 400_000}
 TakeStep = Callable[[Hashable, Sequence[torch.Tensor]], dict[str, torch.Tensor]]
 EAGER_STEPS = 3  # of a training, before its step is recorded as a CUDA graph: buffers are allocated in them
@@ -40,6 +40,7 @@ class ComputePath:
     threads: int
     why: str = ""
     graphs: bool = False  # a training step is recorded once and replayed as a CUDA graph
+    forced: bool = False  # torch.compile is used however short the training
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
         """Move a network to the device, in the memory format of the path."""
@@ -52,8 +53,8 @@ class ComputePath:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def compiles(self, images: int) -> bool:
-        """Whether the path allows to compile, and a training on `images` images pays for it."""
-        return self.compiler and images >= WORTH_COMPILING[self.device]
+        """Whether the path allows to compile, and it pays in a training on `images` images, or is forced."""
+        return self.compiler and (self.forced or images >= WORTH_COMPILING[self.device])
 
     def compile(self, function, images: int):
         """`function`, compiled if that pays for itself in a training on `images` images."""
@@ -71,9 +72,9 @@ class ComputePath:
         layout = "channels-last" if self.channels_last else "channels-first"
         if not self.compiler:
             compiled = "not compiled"
-        elif images is None:
+        elif images is None and not self.forced:
             compiled = "torch.compile for long trainings"
-        elif self.compiles(images):
+        elif self.forced or self.compiles(images):
             compiled = "torch.compile"
         else:
             least = WORTH_COMPILING[self.device]
@@ -224,8 +225,8 @@ def choose_path(
     device: str = "auto", precision: str = "auto", memory_format: str = "auto", compiler: str = "auto"
 ) -> ComputePath:
     """Decide once. Each argument is "auto" or one of: cpu/cuda/mps; bfloat16/float32;
-    channels_last/contiguous; on/off. The compiler "off" means no CUDA graphs either. Raises ValueError for
-    any other word.
+    channels_last/contiguous; on/off. The compiler "on" compiles short trainings too, "off" means no CUDA
+    graphs either. Raises ValueError for any other word.
     """
     allowed = {
         "device": (device, ("auto", "cpu", "cuda", "mps")),
@@ -260,4 +261,5 @@ def choose_path(
         threads=torch.get_num_threads(),
         why="; ".join(why),
         graphs=device == "cuda" and compiler != "off",
+        forced=compiler == "on" and not obstacle,
     )

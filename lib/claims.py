@@ -1,7 +1,7 @@
 """The tables of claims, written from the committed numbers: `python -m lib.claims`.
 
 README.md: what must agree to the unit (claim, command, time, the paper's number and ours), and Table 2 in
-short. figures/README.md: every claim, then Table 2 of each profile and split, with what it is from, how to
+short. figures/README.md: every claim, then Table 2 of each of TABLES and split, with what it is from, how to
 get it and how long that took. No result is typed by hand, so none can disagree with `figures/`; some times
 are.
 """
@@ -133,7 +133,7 @@ def headline(figures: Path) -> str:
     rows = [
         ["command, time", "–", *(f"`{one.command}`, {one.time} on {one.machine}" for one in profiles)],
         ["winter cars, new cars", f"{N_WINTER:,}, {PAPER_N_SYNTHETIC:,}", *numbers],
-        ["new cars that a retraining sees", "–", *(_seen(figures, one.profile) for one in profiles)],
+        ["new cars that *after* sees", "–", *(_seen(figures, one.profile) for one in profiles)],
         ["seeds", "one", *map(seeds_text, (one.summary for one in profiles), places)],
     ]
     for title, metric, protocol, arms in SHORTLY:

@@ -34,10 +34,10 @@ def find_objects(
     """Draw the scenes, or find VisDrone-DET, and read every annotation.
 
     source "scenes" draws into the profile's folder (once). source "visdrone" takes
-    `folder` as it is; if that is empty, the folder under DRONE_DATA as it is if one of
-    `sets` is there; else `data/visdrone`, where those of `sets` that are not there are
-    downloaded, unless DRONE_DATA is set. Raises InputError for another source, a named folder that does not
-    exist or is not asked for, and faulty annotations; what `download` raises.
+    `folder` as it is; if that is empty, the folder under DRONE_DATA (or `../shared/data` beside the
+    repository) as it is if one of `sets` is there; else `data/visdrone`, where those of `sets` that are
+    not there are downloaded, unless DRONE_DATA is set. Raises InputError for another source, a named folder
+    that does not exist or is not asked for, and faulty annotations; what `download` raises.
     """
     if source not in SOURCES:
         raise InputError("source", repr(source), f"one of {', '.join(SOURCES)}")

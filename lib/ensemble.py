@@ -137,7 +137,7 @@ def draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`count` new images of an ensemble, uint8 (count, 32, 32, 3), and their labels int (count,).
 
-    proportions: class -> share, of every class of the ensemble, any positive numbers; equal without.
+    proportions: class -> share, of every class of the ensemble, numbers from 0 up, not all 0; equal without.
     score: images -> quality of each, (n,), as notebook 04's `intactness`. With one, as many more are drawn
     as KEPT_SHARE says, and the best of each class are kept.
     `how`: latent, spread, residual, as `generation.generate`. Each image is drawn around a target image of

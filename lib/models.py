@@ -9,7 +9,7 @@ DenseNet-BC (Huang et al., arXiv 1608.06993) with squeeze-and-excitation
 (Hu et al., arXiv 1709.01507); the sizes marked "chosen" below are not recovered
 facts: they were chosen so that the totals are met.
 
-Images are float tensors (N, 3, 32, 32) with values in [0, 1].
+Images are float tensors (N, 3, 32, 32) with values in [0, 1]; the classifier takes smaller ones too.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ VARIED = {  # number -> its word in a run's name, the first notebook that it con
 }
 WITH_NUMBERS = ("arms", "starts", "critic_examples")  # what a variant may give beside its numbers: less work
 OUTPUTS = {  # what each notebook leaves in a run's folder, figures aside; * stands for an arm or a start
+    # (stores.json: `lib.stages`)
     "01_data_preparation": ("division.npz", "metrics/data.json", "metrics/table1.json", "state/stores.json"),
     "02_classifier_training": ("classifier.safetensors", "metrics/classifier.json", "answers/none.npz"),
     "03_vae_transfer": ("vae_*.safetensors", "metrics/vae.json", "metrics/transfer.json"),

@@ -52,7 +52,7 @@ class Place:
     kind: str
     ground: list = field(default_factory=list)
     base: tuple = ((0.3, 0.35, 0.2), 0.4)
-    lanes: list = field(default_factory=list)  # x, y of a point, heading, speed, weight
+    lanes: list = field(default_factory=list)  # x, y of a point, heading, speed, whether it runs across
     walks: list = field(default_factory=list)  # x0, x1, y0, y1 of areas for people
     bays: list = field(default_factory=list)  # x, y, heading of parking bays
     solids: list = field(default_factory=list)  # Item without category

@@ -94,7 +94,8 @@ def check(
 
 @runs.kept_until_changed
 def read_parameters(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Values of a YAML parameter file, and the line of each; InputError for anything but a flat mapping."""
+    """Values of a YAML parameter file, and the line of each; InputError for no YAML, no mapping, or
+    a name twice."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")

@@ -2,8 +2,9 @@
 
 Summer and winter, test and validation part, both protocols (paper, section 4, and the
 leak in it): `winter_paper` is W itself, which trains the autoencoder; `winter_heldout`
-is test-part cars of group B under snow; `winter_noncars` the other five classes under
-the same snow. The `valid_*` sets are for choosing between settings, never for reporting.
+is test-part cars of group B under snow; `winter_noncars` the other five classes in the
+same weather, of which less holds on some (`lib.snow.HOLD`). The `valid_*` sets are for
+choosing between settings, never for reporting.
 """
 
 from __future__ import annotations

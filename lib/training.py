@@ -90,15 +90,15 @@ def fit(
     `phases(step)` says what tells a step from others beside its tensors (a resolution; frozen weights); it
     is called when the network is in training mode, right before its step, and may change what is frozen. On
     a GPU `batch_loss` must neither wait for the device nor branch on values (`acceleration.GraphedSteps`).
-    `after(step)` measures on held-out data every `after_every` steps. `stopping` reads one of these
-    measures: the training ends when it has not gained for so many of them, and the weights that had the
-    best are kept. With `checkpoint`, the state is written there at most every CHECKPOINT_SECONDS and a run
-    that finds it goes on from there, unless its first weights, its schedule or its `settings` (whatever
-    else the batches depend on, arrays included) were others. The last state stays too: a notebook with
-    several trainings that is interrupted does not repeat those that were complete (`Run.finish` removes
-    all). A file that cannot be read is told and ignored. An accelerator is waited for only where something
-    is measured or written. Raises FloatingPointError if the loss is not finite, ValueError for a `stopping`
-    without measures or patience.
+    `after(step)` measures on held-out data every `after_every` steps and after the last (0: there alone);
+    its rows of the history hold no loss. `stopping` reads one of these measures: the training ends when it
+    has not gained for so many of them, and the weights that had the best are kept. With `checkpoint`, the
+    state is written there at most every CHECKPOINT_SECONDS and a run that finds it goes on from there, unless
+    its first weights, its schedule or its `settings` (whatever else the batches depend on, arrays included)
+    were others. The last state stays too: a notebook with several trainings that is interrupted does not
+    repeat those that were complete (`Run.finish` removes all). A file that cannot be read is told and
+    ignored. An accelerator is waited for only where something is measured or written. Raises
+    FloatingPointError if the loss is not finite, ValueError for a `stopping` without measures or patience.
     """
     rate = torch.tensor(schedule.rate, device=path.device) if path.graphs else schedule.rate
     optimiser = torch.optim.Adam(
@@ -152,7 +152,7 @@ def fit(
         if done % log_every == 0 or last:
             waiting.append((done, {k: torch.stack([v[k] for v in logged]).mean() for k in logged[0]}))
             logged = []
-        measured = bool(after) and (done % after_every == 0 or last)
+        measured = bool(after) and (last or bool(after_every) and done % after_every == 0)
         late = last or time.monotonic() - saved > CHECKPOINT_SECONDS
         saving = checkpoint and not logged and late
         if path.device == "cpu" or measured or saving or last:  # an accelerator is not waited for else

@@ -241,9 +241,9 @@ def find_frames(
     names: class names by number (default: `class_names`); rows: as in `read_annotation`. Classes without a
     partner in NAMES and boxes under `minimum_side` pixels are left out and counted. A frame without label
     file is background for YOLO (counted) and an error for VisDrone. The flight is the frame's folder, else
-    the first `_` field (VisDrone: always). Raises InputError: missing folder, no frame, no label file, a
-    label file without frame, a picture that cannot be read, bad rows (see `read_yolo`,
-    `lib.visdrone.read_annotation`).
+    the first `_` field of its name (VisDrone: always), else what stands before its number. Raises
+    InputError: missing folder, no frame, no label file, a label file without frame, a picture that cannot be
+    read, bad rows (see `read_yolo`, `lib.visdrone.read_annotation`).
     """
     if boxes not in BOXES:
         raise InputError("boxes", repr(boxes), f"one of {', '.join(BOXES)}")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import autoencoding
 from lib.acceleration import ComputePath
 from lib.autoencoding import (
     Objective,
@@ -120,6 +121,24 @@ def test_each_weight_matters(images):
     assert len(set(ends)) == 4 and min(ends) == ends[0]
 
 
+def test_the_weight_on_edges_is_of_what_is_missed(images, monkeypatch):
+    """Not of the edges of what is made, which it would flatten."""
+    given = []
+    monkeypatch.setattr(autoencoding, "high_pass", lambda missed: given.append(missed) or high_pass(missed))
+    (row,) = train(images, Objective(detail=2.0, beta=0.0), steps=1)[1]
+    (missed,) = given
+    assert missed.square().sum((1, 2, 3)).mean().item() == pytest.approx(row["squared_error"], rel=1e-5)
+    edges = high_pass(missed).square().sum((1, 2, 3)).mean().item()
+    assert row["loss"] == pytest.approx(row["squared_error"] + 2 * edges, rel=1e-5)
+
+
+@pytest.mark.parametrize("warm", [0.0, 1.0, 4.0])
+def test_beta_grows_over_the_warm_up(images, warm):
+    (row,) = train(images, Objective(beta=5.0, warm=warm), steps=1)[1]  # the first of `warm` steps
+    beta = 5 / max(1, warm)
+    assert row["loss"] == pytest.approx(row["squared_error"] + beta * row["kl"], rel=1e-5)
+
+
 def test_a_calibrated_beta_is_twice_the_variance_that_suits_the_batch(images):
     calibrated, history = train(images, Objective(calibrated=True, warm=0.0), steps=1)
     beta = 2 * history[0]["squared_error"] / 3072
@@ -183,13 +202,22 @@ def test_elbo_is_finite_and_adds_up(images):
     assert found["elbo"] == pytest.approx(likelihood - found["kl"])
     assert elbo(vae, images, CPU) == found
     assert elbo(vae, images, CPU, seed=1) != found
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((64, 6), np.float32))
+    with torch.no_grad():
+        made, mu, log_variance = vae.eval()(x, noise)
+    assert found["kl"] == pytest.approx(divergence(mu, log_variance).sum(1).mean().item(), rel=1e-4)
+    squares = (made - x).square().sum((1, 2, 3)).mean().item()
+    assert found["squared_error"] == pytest.approx(squares, rel=0.01)
 
 
 def test_encode_decode_reconstruct(images):
     vae = small()
     mu, sigma = encode(vae, images, CPU)
     assert mu.shape == sigma.shape == (64, 6) and mu.dtype == sigma.dtype == np.float32
-    assert (sigma > 0).all()
+    with torch.no_grad():  # a standard deviation, no variance: equation 1 draws with it
+        log_variance = vae.encoder(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)[1]
+    np.testing.assert_allclose(sigma, (0.5 * log_variance).exp().numpy(), rtol=1e-4)
     made = decode(vae, mu, CPU)
     assert made.shape == images.shape and made.dtype == np.uint8
     assert np.array_equal(made, reconstruct(vae, images, CPU))

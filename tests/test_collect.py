@@ -35,7 +35,6 @@ def root(tmp_path, monkeypatch):
     """A profile with three finished runs."""
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     (tmp_path / "params").mkdir()
-    monkeypatch.setattr(evaluation, "DRAWS", 20)
     for name, seed in (("seed0", 0), ("seed3", 3), ("seed0-sequence", 0)):
         folder = tmp_path / "runs" / "some" / name
         runs.write_json(
@@ -80,6 +79,10 @@ def test_values_come_from_the_answers(root):
     assert table["none", "heldout", "winter_noncar_called_car"] == 0.25
     assert table["vae_transfer", "paper", "winter_car_recall"] == 1
     assert table["continued", "paper", "accuracy"] == pytest.approx(55 / 60)
+    equal = table.xs(evaluation.EQUAL_SHARE, level="metric")  # the control calls 5 of 40 others car
+    assert equal["none", "heldout"] == 0 and equal["continued", "heldout"] == 0.8
+    assert equal["vae_transfer", "heldout"] == 1 and equal["vae_recoloured", "heldout"] == 0.92
+    assert equal["continued", "paper"] == 0.75
 
 
 def test_the_table_can_be_read_and_summed_up(root, tmp_path):
@@ -154,8 +157,9 @@ def test_a_missing_file_names_the_command(root, name):
     "name", ["seed", "seedx", "run0", "seed0-frame", "seed0-", "seed0-object-x", "../seed0"]
 )
 def test_a_name_that_is_no_run(root, name):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="^run: found ") as caught:
         collect.collect("some", [name])
+    assert not isinstance(caught.value, MissingStep)
 
 
 def test_no_run_at_all(root):

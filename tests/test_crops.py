@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from lib import crops, visdrone
 from lib.crop_store import open_store
 from lib.crops import cut_boxes, cut_crops, cut_patch
 from lib.pictures import NEW_SUBFILE_TYPE, read_frame
+from lib.quality import sharpness
 from lib.runs import InputError
 from lib.visdrone import CAR, OFFICIAL, read_objects
 
@@ -47,7 +49,7 @@ def no_snow(patch, box, rng, *, aspect, label):
 
 
 def some_snow(patch, box, rng, *, aspect, label):
-    assert patch.shape == (96, 96, 3) and box == (24, 24, 72, 72) and 0 <= label < 6 and aspect > 0
+    assert patch.shape == (96, 96, 3) and box == (24, 24, 72, 72)
     return np.clip(patch.astype(int) + rng.integers(0, 60, patch.shape), 0, 255).astype(np.uint8)
 
 
@@ -71,7 +73,7 @@ def test_pixels_are_the_clipped_box_in_rgb(objects, tmp_path):
         row = store.table.iloc[i]
         frame = read_frame(objects.image_path("val", row.frame))
         part = frame[row.y : row.y + row.height, row.x : row.x + row.width]
-        expected = Image.fromarray(part).resize((32, 32), crops.RESAMPLE)
+        expected = Image.fromarray(part).resize((32, 32), Image.Resampling.BILINEAR)
         assert (store.images[i] == np.asarray(expected)).all()
 
 
@@ -114,6 +116,30 @@ def test_winter_crop_without_snow_is_near_the_summer_crop(tmp_path):
     Image.fromarray(smooth).save(next((base / "images").iterdir()), quality=95)
     store = cut_crops(read_objects(tmp_path), tmp_path / "store", snow=no_snow)
     assert np.abs(store.images[0].astype(int) - store.winter[0]).mean() < 2
+
+
+def test_a_winter_crop_without_snow_is_as_sharp_as_the_summer_crop():
+    """Or blur, not snow, would tell winter from summer."""
+    noise = [np.random.default_rng(k).normal(size=(140, 140, 3)) for k in range(8)]
+    noise = [cv2.GaussianBlur(one, (0, 0), 1) for one in noise]
+    frames = [np.clip(128 + 50 * one / one.std(), 0, 255).astype(np.uint8) for one in noise]
+    box = (20, 20, 110, 110)
+    winter = [crops.winter_crop(frame, box, no_snow, None, 1.0, CAR, 32) for frame in frames]
+    summer = [crops.resize(frame[20:110, 20:110], 32) for frame in frames]
+    sharp = [sharpness(np.stack(crop)).mean() for crop in (winter, summer)]
+    assert 0.9 < sharp[0] / sharp[1] < 1.2  # bilinear: 0.59, box: 1.43
+
+
+def test_snow_is_told_of_each_object_and_falls_on_each_by_itself(objects, tmp_path):
+    seen = []
+
+    def told(patch, box, rng, *, aspect, label):
+        seen.append((round(aspect, 3), label, rng.random()))
+        return patch
+
+    cut_crops(objects, tmp_path / "store", snow=told, workers=1)
+    assert [one[:2] for one in seen[:4]] == [(0.667, 1), (1.5, 4), (0.8, 0), (1.5, 5)]
+    assert len({one[2] for one in seen}) == len(seen) == 12
 
 
 def test_snow_does_not_depend_on_workers_but_on_its_seed(objects, tmp_path):

@@ -50,6 +50,8 @@ def test_invariants(split):
         assert len(cars) and len(others)
         assert (part[held] == PARTS.index(name)).all() and (group[held] == 1).all()
         assert (label[cars] == CAR).all() and (label[others] != CAR).all()
+        held_out = (part == PARTS.index(name)) & (group == 1)  # all of them, none left out
+        assert np.array_equal(np.sort(held), np.flatnonzero(held_out))
         assert not sequences(held) & sequences(division.winter)
     assert not sequences(group == 0) & sequences(group == 1)
     share = (group[label == CAR] == 0).mean()
@@ -121,6 +123,13 @@ def test_seed_decides():
     for name in ARRAYS:
         assert (getattr(divide(TABLE, seed=1), name) == getattr(again, name)).all()
     assert (again.group != other.group).any() and (again.part != other.part).any()
+    assert set(again.winter) != set(other.winter) and set(again.summer) != set(other.summer)
+
+
+def test_what_is_drawn_is_drawn_from_everywhere():
+    few = divide(TABLE, seed=3, n_winter=100)
+    assert len(sequences(few.winter)) >= 12  # of group A's 14 or 15: not its first recordings
+    assert all(len(sequences(few.part == k)) == 24 for k in range(3))  # by object: all, in each part
 
 
 def test_one_sequence_is_cut_by_frames_with_a_note():
@@ -197,6 +206,9 @@ def test_any_table_is_divided_whole(n_sequences, frames, objects, seed, n_winter
     label = table["label"].to_numpy()
     assert set(np.unique(division.part)) <= {-1, 0, 1, 2}
     assert (label[division.winter] == CAR).all() and len(division.winter) <= n_winter
+    taken = np.concatenate([getattr(division, name) for name in ARRAYS[2:]])
+    assert len(set(taken.tolist())) == len(taken)  # nobody has two roles
+    assert (division.group[division.winter] == 0).all() and len(division.summer) <= 811
     everyone = np.concatenate([np.flatnonzero(division.part == k) for k in (-1, 0, 1, 2)])
     assert sorted(everyone) == list(range(len(table)))
 

@@ -112,7 +112,7 @@ def test_the_interval_at_an_equal_share_knows_that_the_threshold_is_an_estimate(
         names = (np.arange(250), np.arange(180)) if together else ()
         found = recall_at_share(cars, others, 36, *names, draws=400)
         covered += found.low <= true <= found.high
-    assert covered >= 0.91 * trials
+    assert 0.91 * trials <= covered <= 0.98 * trials
 
 
 def test_all_of_the_cars_at_an_equal_share_are_no_certainty():

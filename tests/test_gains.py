@@ -122,7 +122,11 @@ def test_a_gain_of_nothing_but_rounding_is_none():
     table = pd.concat([rows("continued", {"winter_car_recall": [820, 710, 730]} | same),
                        rows("vae_transfer", {"winter_car_recall": [850, 730, 680]} | same)])
     (found,) = verdict(summarise(table))
-    assert abs(found["gain"]) < 1e-12 and found["better"] is False
+    assert abs(found["gain"]) < 1e-12 and found["better"] is False and found["clear"] is False
+    table = pd.concat([rows("continued", {"winter_car_recall": [820, 710, 730]} | same),
+                       rows("vae_transfer", {"winter_car_recall": [900, 800, 820]} | same)])
+    (found,) = verdict(summarise(table))
+    assert found["better"] is True and found["clear"] is True
 
 
 def test_verdict_against_the_classifier_before(tmp_path):

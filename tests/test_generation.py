@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib.acceleration import ComputePath
-from lib.autoencoding import encode, reconstruct
+from lib.autoencoding import decode, encode, reconstruct
 from lib.generation import LATENTS, counterexamples, draw_codes, first, generate, interpolate, recolour
 from lib.models import build_vae
 from lib.runs import InputError
@@ -117,6 +117,11 @@ def test_nothing_to_draw_around():
 def test_generate(vae, cars):
     made = generate(vae, cars, 13, CPU, seed=1)
     assert made.shape == (13, 32, 32, 3) and made.dtype == np.uint8
+    mu, sigma = encode(vae, cars, CPU)
+    for how, spread in (({}, 1.0), ({"spread": 3.0}, 3.0)):  # 1: equation 1 of the paper, and the default
+        codes = draw_codes(mu, sigma, 13, latent="posterior", spread=spread, seed=1)
+        assert np.array_equal(generate(vae, cars, 13, CPU, seed=1, **how), decode(vae, codes.z, CPU))
+    assert not np.array_equal(made, generate(vae, cars, 13, CPU, spread=3.0, seed=1))
     assert np.array_equal(made, generate(vae, cars, 13, CPU, seed=1))
     still = generate(vae, cars, 6, CPU, spread=0.0)
     real = reconstruct(vae, cars, CPU)

@@ -47,6 +47,11 @@ def test_a_committed_run_counts_as_if_it_were_here(committed, here):
     valid = collect.validation("some", NAMES)
     bars = comparison.bar(comparison.baseline_scores(valid))
     table, tests = collect.collect("some", NAMES), collect.same_objects("some", NAMES, bars)
+    # of each set so many answers are wrong: 5 of `winter`, 3 of `vae_transfer`, 6 of the control
+    assert valid["object", 20, 0]["winter"]["winter_car_recall"] == 10 / 15  # of the test part: 20 / 25
+    (row,) = [row for row in tests if (row["run"], row["arm"], row["against"], row["set"])
+              == ("seed0", "vae_transfer", "continued", "winter_heldout")]  # fmt: skip
+    assert (row["only_first"], row["only_second"]) == (3, 0)
     for name in set(NAMES) - set(here):
         shutil.rmtree(committed / "runs/some" / name)
     others = published.take_in("some", here)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from lib import testsets
+from lib import evaluation, testsets
 from lib.acceleration import ComputePath
 from lib.crop_store import CropStore, open_store
 from lib.division import PARTS, Division, divide
@@ -99,6 +99,18 @@ def test_sets_follow_the_order_of_the_division(store, division):
     check(sets["winter_noncars"], store, [80, 2, 46, 2], winter=True)
     check(sets["valid_winter_cars"], store, [13, 7], winter=True)
     check(sets["valid_winter_noncars"], store, [100, 10], winter=True)
+
+
+def test_fewer_winter_cars_change_protocol_paper_alone(store, division):
+    few = testsets.test_sets(store, division, None, 2)
+    check(few["winter_paper"], store, [91, 3], winter=True)  # those that the autoencoder learned from
+    check(few["winter_heldout"], store, [77, 5, 41], winter=True)
+
+
+def test_what_counterexamples_are_made_of_is_of_group_a_alone(store, division):
+    division.group[60:] = 1
+    kept = testsets.group_a(part_set(store, division, "train"), division)
+    check(kept, store, [row for row in np.flatnonzero(division.part == 0) if row < 60], winter=False)
 
 
 def test_the_autoencoder_s_cars(store, division):
@@ -207,6 +219,21 @@ def test_measures_come_from_the_right_sets(answered, part):
     if part == "test":
         assert values["winter_car_recall_paper"] == (found["winter_paper"].predictions == CAR).mean()
     assert all(0 <= value <= 1 for value in values.values())
+
+
+def test_no_set_is_taken_for_another():
+    """Of ten objects of each set another number is called car."""
+    called = {"summer": 9, "winter_heldout": 7, "winter_paper": 4, "winter_noncars": 2,
+              "valid_summer": 8, "valid_winter_cars": 6, "valid_winter_noncars": 3}  # fmt: skip
+    found = {}
+    for name, count in called.items():
+        labels, said = [0 if "noncars" in name else CAR] * 10, [CAR] * count + [5] * (10 - count)
+        more = [0] if "summer" in name else []  # which needs another class too
+        found[name] = evaluation.answers(np.array(labels + more), np.array(said + more))
+    test, valid = measure(found, "test"), measure(found, "valid")
+    names = ("car_recall", "winter_car_recall", "winter_noncar_called_car")
+    assert [test[name] for name in names] == [0.9, 0.7, 0.2] and test["winter_car_recall_paper"] == 0.4
+    assert [valid[name] for name in names] == [0.8, 0.6, 0.3]
 
 
 def test_an_empty_test_set_is_named_and_an_empty_validation_set_is_left_out(tmp_path):

@@ -7,7 +7,15 @@ import torch
 from lib import acceleration, stability, training
 from lib.acceleration import ComputePath, choose_path
 from lib.autoencoding import Objective, train_vae
-from lib.batches import Schedule, augment, draw_augmentation, generator, image_batch, on_device
+from lib.batches import (
+    Schedule,
+    augment,
+    draw_augmentation,
+    generator,
+    image_batch,
+    on_device,
+    torch_seed,
+)
 from lib.models import build_classifier, build_vae
 from lib.quality import sharpness
 from lib.runs import InputError
@@ -414,8 +422,10 @@ def test_stabilise_prefers_a_falling_loss(images, monkeypatch):
     monkeypatch.setattr(
         stability, "train_classifier", lambda *a, **k: [{"loss": loss} for loss in next(curves)]
     )
-    _, report = stabilise(small_unseeded, *images, seed=0, path=CPU, candidates=3, steps=4)
+    model, report = stabilise(small_unseeded, *images, seed=0, path=CPU, candidates=3, steps=4)
     assert report["kept"] == 2  # 0 is the straightest, but rises
+    torch.manual_seed(torch_seed(0, 2))  # nothing was trained here
+    assert same(model, small_unseeded())
 
 
 # Prediction
@@ -498,6 +508,14 @@ def test_an_obstacle_to_compiling_is_told(monkeypatch):
     monkeypatch.setattr(acceleration.shutil, "which", lambda name: None)
     path = choose_path("cpu", "float32", compiler="on")
     assert not path.compiler and "no C++ compiler" in path.describe()
+
+
+def test_short_trainings_are_compiled_only_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(acceleration, "_compiler_obstacle", lambda device: "")
+    for word, one_image in (("auto", False), ("on", True), ("off", False)):
+        path = choose_path("cpu", "float32", compiler=word)
+        assert path.compiles(1) is one_image and path.compiles(10**6) is (word != "off"), word
+        assert ("torch.compile," in path.describe()) is one_image, word
 
 
 def test_short_trainings_are_not_compiled():

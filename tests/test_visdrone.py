@@ -6,13 +6,14 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from lib import visdrone
-from lib.runs import InputError
+from lib.runs import InputError, read_json
 from lib.visdrone import CATEGORIES, CLASSES, OFFICIAL, read_annotation, read_objects, table1
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -276,6 +277,16 @@ def official(tmp_path_factory):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(files.extractfile(member).read())
     return folder
+
+
+def test_the_committed_table1_is_the_papers_to_the_unit():
+    """Without the official files: their class totals, split, and what is committed."""
+    totals = (9100, 185_473, 12_187, 39_519, 100_226, 16_257)
+    sums = np.sum([visdrone.split_counts(n) for n in totals], axis=0)
+    assert sums.tolist() == list(visdrone.PAPER_TABLE1.values())
+    kept = read_json(ROOT / "figures/annotations/table1.json")
+    assert {part: kept[part] for part in visdrone.PAPER_TABLE1} == visdrone.PAPER_TABLE1
+    assert tuple(counts["total"] for counts in kept["classes"].values()) == totals
 
 
 def test_table1_is_the_papers_to_the_unit(official):
