@@ -34,8 +34,6 @@ from lib.weights import load_classifier
 
 FOLDER = settings.ROOT / "figures" / "benchmarks"
 SNOWS = ("measured", "as_on_cars")  # as its class holds it; as much as on a car
-
-
 Called = dict[str, dict[str, Answers]]  # of a run: arm -> snow of SNOWS -> answers about its winter non-cars
 
 
