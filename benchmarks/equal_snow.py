@@ -21,7 +21,7 @@ import numpy as np
 from lib import data, runs, settings
 from lib.acceleration import choose_path
 from lib.arms import ARMS, CONTROL, weights_file
-from lib.comparison import mcnemar
+from lib.comparison import mcnemar, paired_test
 from lib.crops import cut_boxes
 from lib.division import Division
 from lib.evaluation import SIMULATED, Answers, answers
@@ -84,28 +84,22 @@ def _share(asked: Answers, label: int | None = None) -> float | None:
     return float((asked.predictions[of] == CAR).mean()) if of.any() else None
 
 
-def _told(value: float, low: float | None, high: float | None) -> dict[str, float | None]:
-    """A value and the ends of its interval; None for one that nothing tells."""
-    low, high = (None if end is None or math.isnan(end) else end for end in (low, high))
-    return {"value": value, "low": low, "high": high}
-
-
 def _mean(found: list[Answers]) -> dict[str, float | None]:
     """Share called car with its interval: within the only run, else over seeds."""
     if len(found) == 1:
         (one,) = found
-        return _told(*share(one.predictions == CAR, one.labels != CAR, one.sequences)[:3])
-    mean, _, low, high = over_seeds([_share(one) for one in found])
-    return _told(mean, low, high)
+        mean, low, high, *_ = share(one.predictions == CAR, one.labels != CAR, one.sequences)
+    else:
+        mean, _, low, high = over_seeds([_share(one) for one in found])
+    return {"value": mean} | {k: None if math.isnan(v) else v for k, v in (("low", low), ("high", high))}
 
 
 def _over_control(found: list[Answers], control: list[Answers]) -> dict[str, float | None]:
     """What an arm calls car beyond the control, paired by object or, of several runs, by seed."""
     compared = [mcnemar(usual, one, car_or_not=True) for usual, one in zip(control, found, strict=True)]
-    if len(compared) == 1:
-        return _told(*(compared[0][name] for name in ("difference", "low", "high")))
-    mean, _, low, high = over_seeds([one["difference"] for one in compared])
-    return _told(mean, low, high)
+    gains = [one["difference"] for one in compared]
+    interval = compared[0] if len(compared) == 1 else paired_test(gains)
+    return {"value": float(np.mean(gains)), "low": interval["low"], "high": interval["high"]}
 
 
 def _by_class(found: list[Answers]) -> dict[str, float]:

@@ -52,8 +52,11 @@ class ComputePath:
         """Context in which the forward pass runs."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
-    def compiles(self, images: int) -> bool:
-        """Whether the path allows to compile, and it pays in a training on `images` images, or is forced."""
+    def compiles(self, images: int | None) -> bool:
+        """Whether the path allows to compile, and it pays in a training on `images` images or is forced.
+
+        None, an unknown number, only where it is forced.
+        """
         return self.compiler and (self.forced or images >= WORTH_COMPILING[self.device])
 
     def compile(self, function, images: int):
@@ -74,7 +77,7 @@ class ComputePath:
             compiled = "not compiled"
         elif images is None and not self.forced:
             compiled = "torch.compile for long trainings"
-        elif self.forced or self.compiles(images):
+        elif self.compiles(images):
             compiled = "torch.compile"
         else:
             least = WORTH_COMPILING[self.device]
@@ -261,5 +264,5 @@ def choose_path(
         threads=torch.get_num_threads(),
         why="; ".join(why),
         graphs=device == "cuda" and compiler != "off",
-        forced=compiler == "on" and not obstacle,
+        forced=compiler == "on",
     )

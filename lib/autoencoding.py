@@ -147,7 +147,7 @@ def train_vae(
         settings=(images, objective, freeze_steps, path, *chosen_by, *(t.cpu().numpy() for t in seen)),
         title=title,
         after=after if heldout is not None else None,
-        after_every=measure_every or schedule.steps,
+        after_every=measure_every,
         stopping=EarlyStopping("heldout_elbo", patience) if patience else None,
     )
     if body is not None:

@@ -172,14 +172,13 @@ def _gpu_sharing(found: dict) -> list[str]:
 
 def _equal_snow(found: dict) -> list[str]:
     """What the winter non-cars are called if snow holds on them as on cars."""
-    named = [ARMS[arm].label for arm in ARMS if arm in found["arms"]]
+    arms = [arm for arm in ARMS if arm in found["arms"]]
     claim = (f"{sum(found['objects']):,} winter non-cars of {found['profile']} ({', '.join(found['runs'])}) "
              "called car (%), snow as their class holds it → as much as on a car: "
-             f"{' / '.join(named)}")  # fmt: skip
+             f"{' / '.join(ARMS[arm].label for arm in arms)}")  # fmt: skip
     ours = " / ".join(
         " → ".join(f"{100 * found['arms'][arm][snow]['value']:.1f}" for snow in ("measured", "as_on_cars"))
-        for arm in ARMS
-        if arm in found["arms"]
+        for arm in arms
     )
     folders = " ".join(f"runs/{found['profile']}/{run}" for run in found["runs"])
     minutes = f"{len(found['runs'])} min"

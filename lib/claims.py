@@ -1,9 +1,9 @@
 """The tables of claims, written from the committed numbers: `python -m lib.claims`.
 
 README.md: what must agree to the unit (claim, command, time, the paper's number and ours), and Table 2 in
-short. figures/README.md: every claim, then Table 2 of each of TABLES and split, with what it is from, how to
-get it and how long that took. No result is typed by hand, so none can disagree with `figures/`; some times
-are.
+short. figures/README.md: every claim, then Table 2 of each profile of TABLES by split, with what it is from,
+how to get it and how long that took. No result is typed by hand, so none can disagree with `figures/`; some
+times are.
 """
 
 from __future__ import annotations
@@ -210,8 +210,10 @@ def arm_time(folder: Path, run_names: Sequence[str]) -> str:
         if run in seconds and file.exists():
             trained = [arm for arm in runs.read_json(file)["arms"] if not ARMS[arm].of]
             found.append(seconds[run] / len(trained))
-    mean = sum(found) / max(1, len(found))
-    return f"an arm {mean:.{0 if mean >= 10 else 1}f} s" if found else ""
+    if not found:
+        return ""
+    mean = sum(found) / len(found)
+    return f"an arm {mean:.{0 if mean >= 10 else 1}f} s"
 
 
 def arms_table() -> str:

@@ -24,26 +24,10 @@ NAMES = ("winter", "summer", "winter_test_cars", "winter_test_noncars", "winter_
 BOXES = "20,20,24,30,1,1,0,0\n60,24,30,24,1,4,0,0\n110,20,30,30,1,6,0,0\n150,20,24,30,1,1,0,0\n"
 
 
-def make(seed):
-    """A run of the repository's frames: its division and two classifiers, the control the same one again."""
-    run = Run("own", "object", seed, "06_evaluation")
-    store, _ = data.open_stores(run, "simulated winter")
-    noncars = np.flatnonzero(store.table["label"].to_numpy() != CAR)
-    rows = {name: np.empty(0, np.int64) for name in NAMES} | {"winter_test_noncars": noncars[::-1]}
-    zeros = np.zeros(len(store), np.int8)
-    Division(part=zeros, group=zeros, summary={}, **rows).write(run.path("division.npz"))
-    about = {"winter": "simulated winter", "fingerprint": store.info["fingerprint"]}
-    runs.write_json(run.path("metrics/data.json"), about)
-    torch.manual_seed(seed)
-    model = build_classifier()
-    for arm in ("none", "continued"):
-        save_network(run.path(weights_file(arm)), model)
-    return run
-
-
 @pytest.fixture
 def run(repository, monkeypatch):
-    """A run with two frames of persons, a car and a truck each."""
+    """A run with two frames of persons, a car and a truck each, its division and two classifiers, of which
+    the control is the same one again."""
     monkeypatch.setattr(data, "ROOT", repository)
     monkeypatch.setattr(equal_snow, "FOLDER", repository / "figures/benchmarks")
     shutil.copy(ROOT / "notebooks" / f"{DATA}.ipynb", repository / "notebooks")
@@ -56,10 +40,20 @@ def run(repository, monkeypatch):
         (base / "annotations" / f"000000{k}_00000_d_0000001.txt").write_text(BOXES)
     values = f"profile: own\nsource: visdrone\ndata_folder: {repository / 'frames'}\nsets: [val]\n"
     runs.write_text(repository / "params/own" / f"{DATA}.yaml", values)
-    first = Run("own", "object", 0, "06_evaluation")
-    folder = str(repository / "frames")
-    data.cut(first, data.find_objects(first, "visdrone", folder, ["val"], 0, 0, "strict", 5))
-    return make(0)
+    run = Run("own", "object", 0, "06_evaluation")
+    objects = data.find_objects(run, "visdrone", str(repository / "frames"), ["val"], 0, 0, "strict", 5)
+    store = data.cut(run, objects)
+    noncars = np.flatnonzero(store.table["label"].to_numpy() != CAR)
+    rows = {name: np.empty(0, np.int64) for name in NAMES} | {"winter_test_noncars": noncars[::-1]}
+    zeros = np.zeros(len(store), np.int8)
+    Division(part=zeros, group=zeros, summary={}, **rows).write(run.path("division.npz"))
+    about = {"winter": "simulated winter", "fingerprint": store.info["fingerprint"]}
+    runs.write_json(run.path("metrics/data.json"), about)
+    torch.manual_seed(0)
+    model = build_classifier()
+    for arm in ("none", "continued"):
+        save_network(run.path(weights_file(arm)), model)
+    return run
 
 
 def test_the_same_objects_with_the_snow_of_a_car(run):
@@ -114,7 +108,7 @@ def test_several_runs_are_told_by_their_means(run, monkeypatch):
     lines = equal_snow.text(found).splitlines()
     assert lines[0].startswith("20 + 20 winter non-cars")
     assert lines[2] == "  after: 80.0 -> 80.0; over the control, points: +25.0 -> +25.0"
-    (row,) = [benchmark_claims._equal_snow(found)]
+    row = benchmark_claims._equal_snow(found)
     assert row[0].startswith("40 winter non-cars of own (seed0, seed1) called car")
     assert "equal_snow runs/own/seed0 runs/own/seed1`" in row[1] and row[-1] == "55.0 → 55.0 / 80.0 → 80.0"
 
