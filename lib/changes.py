@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
 
 from lib.evidence import by_colour, by_structure, other_season
 from lib.flight_colour import filled
@@ -84,16 +85,22 @@ def _once(regions: list[Region]) -> list[Region]:
     """The best of regions that overlap: tiles find the same thing twice, and where a thing stood, its
     absence leaves a weak trace at the other time. Two strong ones at both times are both kept: something
     took its place."""
-    kept: list[Region] = []
-    for region in sorted(regions, key=lambda r: (-r.score, r.box, r.seen)):
-        if kept:
-            shared = overlap([region.box], [other.box for other in kept])[0]
-            same = np.array([other.seen == region.seen for other in kept])
-            weak = np.array([region.score < TRACE * other.score for other in kept])
-            if (shared[same] > 0.3).any() or (shared[~same & weak] > 0.3).any():
-                continue
-        kept.append(region)
-    return sorted(kept, key=lambda r: (r.box[1], r.box[0], r.seen))
+    if not regions:
+        return []
+    order = sorted(regions, key=lambda r: (-r.score, r.box, r.seen))
+    boxes = np.array([region.box for region in order])
+    middles, reach = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max()  # farther apart none overlap
+    near = cKDTree(middles).query_ball_point(middles, reach, p=np.inf)
+    kept = np.zeros(len(order), bool)
+    for k, region in enumerate(order):
+        better = [j for j in near[k] if kept[j]]
+        shared = overlap([region.box], boxes[better])[0]
+        kept[k] = not any(
+            share > 0.3 and (order[j].seen == region.seen or region.score < TRACE * order[j].score)
+            for j, share in zip(better, shared, strict=True)
+        )
+    found = (region for region, keep in zip(order, kept, strict=True) if keep)
+    return sorted(found, key=lambda r: (r.box[1], r.box[0], r.seen))
 
 
 def detect(

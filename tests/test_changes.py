@@ -375,3 +375,17 @@ def test_regions_are_told_once():
     assert changes._once([trace, strong]) == [strong]
     assert changes._once(regions[::-1]) == changes._once(regions)
     assert changes._once([]) == []
+
+
+def test_regions_are_compared_with_those_near_alone(monkeypatch):
+    compared, plain = [], changes.overlap
+
+    def noted(one, two):
+        compared.append(len(one) * len(two))
+        return plain(one, two)
+
+    monkeypatch.setattr(changes, "overlap", noted)
+    far = [Region((60.0 * k, 40.0 * (k % 7), 40.0, 20.0), "first", 0.5) for k in range(200)]
+    again = [Region((x + 3, y, w, h), "second", 0.2) for x, y, w, h in (region.box for region in far)]
+    assert sorted(region.box for region in changes._once(far + again)) == [region.box for region in far]
+    assert sum(compared) < 5 * len(far)  # each with all before it: 59,900
