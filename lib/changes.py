@@ -118,10 +118,14 @@ def detect(
     pixels of the first a usual vehicle is wide (1.8 m divided by the ground sampling distance), at least 6;
     least: smallest score of a region; first_seen, second_seen: bool (H, W), None for everywhere. Tiles of a
     bounded size are compared one by one: memory beyond the pictures and their shrunken copies does not grow
-    with them. InputError: a vehicle_px below 6, or pictures without ground in common.
+    with them. InputError: a vehicle_px below 6 or beyond the first's shorter side, or pictures without ground
+    in common.
     """
     if not vehicle_px >= SMALLEST:
         raise InputError("vehicle_px", str(vehicle_px), f"{SMALLEST:g} pixels or more; less does not show")
+    if vehicle_px > min(first.shape[:2]):
+        room = f"what the first panorama, {first.shape[1]} x {first.shape[0]} pixels, has room for"
+        raise InputError("vehicle_px", str(vehicle_px), room)
     shrink = min(1.0, WORKING / vehicle_px)
     one, one_seen, one_up = shrunk(first, first_seen, shrink)
     two, two_seen, two_up = shrunk(second, second_seen, shrink * registration.magnification(second.shape))

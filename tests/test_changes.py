@@ -235,6 +235,9 @@ def test_bad_input_is_said():
     for bad in (5.9, 0.0, -3.0, float("nan")):
         with pytest.raises(InputError, match="^vehicle_px: .*6 pixels or more"):
             detect(first, second, IDENTITY, bad)
+    for bad in (240.5, 1000.0):  # in centimetres, perhaps
+        with pytest.raises(InputError, match="^vehicle_px: .*the first panorama, 360 x 240 pixels, has room"):
+            detect(first, second, IDENTITY, bad)
     left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     left[:, :100], right[:, 200:] = True, True
     with pytest.raises(InputError, match="^second flight: .*no ground"):
