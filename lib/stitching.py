@@ -54,14 +54,14 @@ class Panorama:
 def read_flight(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     """File name -> RGB uint8 (height, width, 3), sorted by name, upright as the EXIF orientation says.
 
-    InputError: no such folder, fewer than two images in it, or a file that is corrupt or cut short (it is
-    named).
+    InputError: no such folder, fewer than two images in it, or a file that is corrupt or cut short, or a link
+    to nothing (it is named).
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder of frames")
     paths = sorted(path for path in folder.iterdir()
-                   if path.suffix.lower() in PICTURES and path.is_file() and not path.name.startswith("."))
+                   if path.suffix.lower() in PICTURES and not path.is_dir() and not path.name.startswith("."))
     if len(paths) < 2:
         found = f"one image ({paths[0].name})" if paths else "no images"
         raise InputError(folder, found, f"two overlapping frames at least ({', '.join(PICTURES)})")

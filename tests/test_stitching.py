@@ -202,6 +202,10 @@ def test_folder_is_read(tmp_path):
     frames = read_flight(tmp_path)
     assert list(frames) == ["a.jpg", "b.png"] and frames["a.jpg"].shape == (80, 60, 3)
     assert (frames["b.png"] == picture).all()
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(InputError, match=r"c\.jpg: found no such file"):
+        read_flight(tmp_path)
+    (tmp_path / "c.jpg").unlink()
     data = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[:len(data) // 2])
     with pytest.raises(InputError, match=r"cut\.jpg: found a corrupt image"):
