@@ -19,10 +19,10 @@ from lib import changes
 from lib.crops import SIZE, resize
 from lib.flight_colour import seen
 from lib.georeference import Georeference, from_frames
-from lib.pictures import PICTURES, read_upright
+from lib.pictures import PICTURES
 from lib.registration import Registration, common_ground, lay, register
 from lib.runs import InputError
-from lib.stitching import Panorama, read_flight, stitch
+from lib.stitching import Panorama, read_flight, read_seen, stitch
 
 MEGAPIXELS = 400  # of a panorama, at most
 
@@ -49,8 +49,8 @@ class Flight:
 
 
 def open_flight(source: str | os.PathLike, reference: str | None = None, partial: bool = False) -> Flight:
-    """A folder of overlapping frames, stitched, or one image file, a finished panorama (black borders: not
-    seen).
+    """A folder of overlapping frames, stitched, or one image file, a finished panorama (black or
+    transparent borders: not seen).
 
     reference: name of the frame that layout and colours follow (None: the most central one); partial: leave
     out frames that do not join. InputError: neither folder nor image, a corrupt image, one frame alone,
@@ -70,7 +70,7 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
         raise InputError(source, found, f"a folder of frames, or one panorama ({', '.join(PICTURES)})")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(MEGAPIXELS * 1e6)
     try:
-        image = read_upright(source)
+        image = read_seen(source)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     if image.shape[0] * image.shape[1] > MEGAPIXELS * 1e6:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from lib.blending import blend
 from lib.flight_colour import correct_flight, seen
@@ -52,7 +53,8 @@ class Panorama:
 
 
 def read_flight(folder: str | os.PathLike) -> dict[str, np.ndarray]:
-    """File name -> RGB uint8 (height, width, 3), sorted by name, upright as the EXIF orientation says.
+    """File name -> RGB uint8 (height, width, 3), sorted by name, upright as the EXIF orientation says, black
+    where transparent.
 
     InputError: no such folder, fewer than two images in it, or a file that is corrupt or cut short, or a link
     to nothing (it is named).
@@ -65,7 +67,18 @@ def read_flight(folder: str | os.PathLike) -> dict[str, np.ndarray]:
     if len(paths) < 2:
         found = f"one image ({paths[0].name})" if paths else "no images"
         raise InputError(folder, found, f"two overlapping frames at least ({', '.join(PICTURES)})")
-    return {path.name: read_upright(path) for path in paths}
+    return {path.name: read_seen(path) for path in paths}
+
+
+def read_seen(path: str | os.PathLike) -> np.ndarray:
+    """A picture as `lib.pictures.read_upright`, black where it is transparent: mapping programs write any
+    colour there."""
+    picture = read_upright(path)
+    with Image.open(path) as image:
+        if "A" not in image.getbands():
+            return picture
+        alpha = np.asarray(ImageOps.exif_transpose(image).getchannel("A"))
+    return picture * (alpha > 127)[..., None]
 
 
 def stitch(

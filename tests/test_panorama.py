@@ -86,6 +86,14 @@ def test_finished_panorama_with_a_black_border(tmp_path):
     assert flight.facts["size"] == f"360 × 240 px (0.1 megapixels), {share}"
 
 
+def test_finished_panorama_with_a_transparent_border(tmp_path):
+    picture = np.dstack([street(2), np.full(SHAPE, 255, np.uint8)])
+    picture[:, :90] = (255, 255, 255, 0)
+    flight = open_flight(save(tmp_path / "whole.png", picture))
+    assert not flight.panorama.covered[:, :90].any() and flight.panorama.covered[:, 92:].all()
+    assert (flight.panorama.image[:, 90:] == picture[:, 90:, :3]).all()
+
+
 def test_flights_that_are_none(tmp_path, monkeypatch):
     for name in ("none", "none.png", "no/folder"):
         with pytest.raises(InputError, match=f"{name}: found no such file"):

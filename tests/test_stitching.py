@@ -212,6 +212,20 @@ def test_folder_is_read(tmp_path):
         read_flight(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_transparent_pixels_are_black(tmp_path, name):
+    picture = ground(7)[:60, :80]
+    alpha = np.full((60, 80), 255, np.uint8)
+    alpha[:, :30] = 0
+    white = np.where(alpha[..., None] > 0, picture, 255).astype(np.uint8)  # as mapping programs may write it
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(np.dstack([white, alpha])[::-1, ::-1].copy()).save(tmp_path / name, exif=exif)
+    Image.fromarray(picture).save(tmp_path / "b.png")
+    frame = read_flight(tmp_path)[name]
+    assert not frame[:, :30].any() and (frame[:, 30:] == picture[:, 30:]).all()
+
+
 def test_gains_and_gammas_are_recovered():
     frames = row(ground(8))
     places = {f"f{k}": np.array([[1, 0, 90.0 * k], [0, 1, 0], [0, 0, 1]]) for k in range(3)}
