@@ -23,6 +23,7 @@ from lib.pictures import PICTURES
 from lib.registration import Registration, common_ground, lay, register
 from lib.runs import InputError
 from lib.stitching import Panorama, read_flight, read_seen, stitch
+from lib.visdrone import image_size
 
 MEGAPIXELS = 400  # of a panorama, at most
 
@@ -64,18 +65,19 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
         facts = {"frames": f"{len(panorama.places)} of {len(frames)} joined",
                  "median error between frames": f"{panorama.error_px:.2f} px"}
         return Flight(panorama, facts | _size(panorama), from_frames(panorama.places, sizes, source))
-    if source.suffix.lower() not in PICTURES:
+    if not source.exists() or source.suffix.lower() not in PICTURES:
         ends = f"a file that ends in {source.suffix!r}"
         found = ends if source.exists() else "no such file or folder"
         raise InputError(source, found, f"a folder of frames, or one panorama ({', '.join(PICTURES)})")
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(MEGAPIXELS * 1e6)
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow would call a large one corrupt
     try:
+        width, height = image_size(source, upright=True)
+        if width * height > MEGAPIXELS * 1e6:
+            found = f"{width} x {height} pixels"
+            raise InputError(source, found, f"{MEGAPIXELS} megapixels at most")
         image = read_seen(source)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-    if image.shape[0] * image.shape[1] > MEGAPIXELS * 1e6:
-        found = f"{image.shape[1]} x {image.shape[0]} pixels"
-        raise InputError(source, found, f"{MEGAPIXELS} megapixels at most")
     shown = seen(image)
     if not shown.any():
         raise InputError(source, "nothing but black", "a panorama")
