@@ -57,6 +57,8 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
     out frames that do not join. InputError: neither folder nor image, a corrupt image, one frame alone,
     frames that do not join (each with its reason), more than MEGAPIXELS.
     """
+    if not os.fspath(source):  # as a path it would be the folder that one is in
+        raise InputError("flight", "nothing", "a folder of frames, or one panorama")
     source = Path(source).expanduser()
     if source.is_dir():
         frames = read_flight(source)

@@ -100,6 +100,8 @@ def test_flights_that_are_none(tmp_path, monkeypatch):
     for name in ("none", "none.png", "no/folder"):
         with pytest.raises(InputError, match=f"{name}: found no such file"):
             open_flight(tmp_path / name)
+    with pytest.raises(InputError, match="^flight: found nothing, expected a folder of frames"):
+        open_flight("")
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match=r"notes\.txt: found a file that ends in '\.txt'"):
         open_flight(tmp_path / "notes.txt")
