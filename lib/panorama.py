@@ -54,8 +54,8 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
     transparent borders: not seen).
 
     reference: name of the frame that layout and colours follow (None: the most central one); partial: leave
-    out frames that do not join. InputError: neither folder nor image, a corrupt image, one frame alone,
-    frames that do not join (each with its reason), more than MEGAPIXELS.
+    out frames that do not join, which `facts` names then. InputError: neither folder nor image, a corrupt
+    image, one frame alone, frames that do not join (each with its reason), more than MEGAPIXELS.
     """
     if not os.fspath(source):  # as a path it would be the folder that one is in
         raise InputError("flight", "nothing", "a folder of frames, or one panorama")
@@ -66,6 +66,8 @@ def open_flight(source: str | os.PathLike, reference: str | None = None, partial
         sizes = {name: frame.shape[1::-1] for name, frame in frames.items()}
         facts = {"frames": f"{len(panorama.places)} of {len(frames)} joined",
                  "median error between frames": f"{panorama.error_px:.2f} px"}
+        if panorama.left_out:
+            facts["left out"] = "; ".join(f"{name}: {why}" for name, why in panorama.left_out.items())
         return Flight(panorama, facts | _size(panorama), from_frames(panorama.places, sizes, source))
     if not source.exists() or source.suffix.lower() not in PICTURES:
         ends = f"a file that ends in {source.suffix!r}"

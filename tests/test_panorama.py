@@ -73,6 +73,7 @@ def test_frames_that_do_not_join_are_named_or_left_out(tmp_path):
         open_flight(folder)
     flight = open_flight(folder, partial=True)
     assert set(flight.panorama.left_out) == {"odd.png"} and flight.facts["frames"] == "2 of 3 joined"
+    assert flight.facts["left out"].startswith("odd.png: no overlap")
     with pytest.raises(InputError, match=r"^f9\.png: found no such frame"):
         open_flight(folder, reference="f9.png")
 
