@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from lib.acceleration import ComputePath
-from lib.changes import Region, overlap
+from lib.changes import Region, assigned, overlap
 from lib.georeference import Georeference
 from lib.runs import InputError
 from lib.training import answer
@@ -41,8 +41,7 @@ def replaced(regions: list[Region]) -> list[tuple[int, int]]:
     stood."""
     one, two = ([k for k, region in enumerate(regions) if region.seen == seen] for seen in TOLD)
     shared = overlap([regions[k].box for k in one], [regions[k].box for k in two])
-    rows, columns = linear_sum_assignment(-shared)
-    return [(one[r], two[c]) for r, c in zip(rows, columns, strict=True) if shared[r, c] > REPLACED]
+    return [(one[r], two[c]) for r, c in assigned(shared, REPLACED)]
 
 
 def colours_of(crops: np.ndarray) -> np.ndarray:

@@ -386,6 +386,13 @@ def test_replaced_things_are_one_row():
     assert replaced([]) == replaced(regions[:1]) == []
 
 
+def test_touched_neighbours_do_not_hide_that_a_thing_was_replaced():
+    cars = [region(0, 0, "first"), region(41, 0, "first"), region(17, 0), region(-24, 0)]  # a row moved up
+    shared = overlap([r.box for r in cars[:2]], [r.box for r in cars[2:]])
+    assert shared[0, 0] > 0.4 and shared[0, 1] < 0.3 and shared[1, 0] < 0.3  # though these two sum to more
+    assert replaced(cars) == [(0, 2)]
+
+
 def test_georeference_gives_degrees():
     reference = Georeference((36.5, 52.9), 0.05 + 0j, 0j, 0.1, 4, 4)
     table = tabulate([region(100, 200)], shares_of("car"), shares_of("car"), georeference=reference)
