@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lib import settings
 from lib.arms import ARMS, weights_file
+from lib.changes import SMALLEST
 from lib.panorama import results_folder
 from lib.run_names import ONCE
 from lib.run_plan import plan
@@ -48,11 +49,11 @@ def read_arguments(arguments: Sequence[str] | None) -> tuple[argparse.Namespace,
             raise InputError(f"{name.upper()}={flight}", found, expected)
         setattr(given, name, os.path.abspath(path))  # the notebook runs in the repository's root
     try:
-        fits = 0 < float(given.vehicle_px) < float("inf")
+        fits = SMALLEST <= float(given.vehicle_px) < float("inf")
     except ValueError:
         fits = False
     if not fits:
-        expected = "the width of a car in pixels, such as 30"
+        expected = f"the width of a car in pixels, such as 30; below {SMALLEST:g} none shows"
         raise InputError("VEHICLE_PX", repr(given.vehicle_px), expected)
     if not given.place:
         raise InputError("PLACE", "nothing", "a plain name, without folders")

@@ -45,7 +45,7 @@ def notebook_that(monkeypatch, status, outputs=()):
         ({0: ""}, "FIRST=: found nothing, expected a folder of frames, or one panorama"),
         ({1: "third"}, "SECOND=third: found no such file or folder, expected a folder of frames"),
         *(({2: width}, f"VEHICLE_PX: found '{width}', expected the width of a car in pixels, such as 30")
-          for width in ("", "30 px", "0", "nan", "inf", "-3")),
+          for width in ("", "30 px", "0", "nan", "inf", "-3", "5.9")),
         ({3: "--place="}, "PLACE: found nothing, expected a plain name"),
         ({3: "--place=a/b"}, "place: found 'a/b', expected a plain name, without folders"),
         ({3: "--profile=embeded"}, "PROFILE: found 'embeded', expected one of embedded"),
