@@ -184,11 +184,14 @@ def before_after_figure(first: np.ndarray, second: np.ndarray, table: pd.DataFra
     else:
         parts[0].supxlabel(summary(table), fontsize=11)
     if rows:
-        parts[1].suptitle("Highest scores: before | after (dashed: not there)", weight="bold", fontsize=11)
+        titles = [f"{thing['id']} {class_text(thing)}, {thing['change']}"[:42] for thing in best]
+        said = "Highest scores: before | after (dashed: not there)"
+        if any("→" in title for title in titles):  # else it reads as what took the place of what
+            said += "; class → class: before → after retraining"
+        parts[1].suptitle(said, weight="bold", fontsize=11)
         for axis in parts[1].subplots(rows, 4, squeeze=False).ravel():
             axis.axis("off")
-        for axis, thing in zip(parts[1].axes, best, strict=False):
+        for axis, thing, title in zip(parts[1].axes, best, titles, strict=False):
             axis.imshow(before_after(first, second, thing, 192), interpolation="antialiased")
-            words = f"{thing['id']} {class_text(thing)}, {thing['change']}"
-            axis.set_title(words[:42], fontsize=9, parse_math=False)
+            axis.set_title(title, fontsize=9, parse_math=False)
     return figure

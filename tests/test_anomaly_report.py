@@ -209,6 +209,9 @@ def test_the_figure_shows_counts_and_the_best_pairs(pictures, table, tmp_path):
     titles = [axis.get_title() for axis in figure.axes if axis.images]
     assert titles[:3] == ["First time", "Second time", "4 car, moved"] and len(titles) == 6
     assert r"1 truck → $\bad$ <b>, appeared" in titles
+    assert figure.subfigs[1].get_suptitle().endswith("class → class: before → after retraining")
+    same = before_after_figure(*pictures, table[1:2])
+    assert same.subfigs[1].get_suptitle() == "Highest scores: before | after (dashed: not there)"
     empty = before_after_figure(*pictures, table[:0])
     empty.savefig(tmp_path / "b.png", dpi=40)
     assert "Nothing changed" in empty.subfigs[0].get_supxlabel() and len(empty.axes) == 2
