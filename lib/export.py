@@ -46,7 +46,7 @@ def write_folders(parts: Mapping[str, list[ImageSet]], folder: str | os.PathLike
 
     Raises InputError for a folder that holds something; on an error (a full disk) nothing appears.
     """
-    folder = Path(folder).absolute()
+    folder = Path(folder).resolve()  # of a link what it leads to: the link itself is no folder to replace
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(folder, "files", "a new or empty folder")
     part = folder.with_name(f".{folder.name}.part")

@@ -357,3 +357,11 @@ def test_an_export_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
     assert write_folders({"train": [one]}, tmp_path / "out") == {"train": 2}
     assert (tmp_path / "out/train/car/000000_a-b.png").exists()
+
+
+def test_an_export_into_a_link_fills_what_it_leads_to(tmp_path):
+    one = testsets.ImageSet(np.zeros((1, 32, 32, 3), np.uint8), np.array([CAR]), np.array(["a"]))
+    (tmp_path / "disk/empty").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk/empty")
+    assert write_folders({"train": [one]}, tmp_path / "link") == {"train": 1}
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk/empty/train/car/000000_a.png").exists()
