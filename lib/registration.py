@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from lib import matching
 from lib.runs import InputError
 
-MEGAPIXELS = 4.0  # at which pictures are matched
+MEGAPIXELS = 4.0  # at which edges are looked for; keypoints at that of `lib.matching`
 FIRST, LEAST = 9, 24  # agreeing matches at first, and once they are looked for where they should be
 SHARE = 0.35  # of the matches found there that must agree; by chance it is a quarter
 REACH = (4.0, 24.0, 8.0)  # pixels: of agreement at first, of the looking then
