@@ -20,6 +20,7 @@ from lib.matching import shift, zoom
 
 LOW, HIGH = 4, 252  # of 255; darker values carry too coarse a logarithm, brighter ones may be clipped
 GAINS, GAMMAS = (0.25, 4.0), (0.4, 2.5)  # beyond lies no camera setting of one flight, only a bad fit
+MEGAPIXELS = 4.0  # of samples, of the largest frame
 BLOCK = 8  # samples on a side of a block: a residual shift of a pixel moves little across its border
 BLOCKS = 2000  # of one overlap that enter; more change nothing but the time
 # Standard deviations of the logarithms of gain and gamma, and of a frame's gammas from each other's mean.
@@ -104,7 +105,7 @@ def shared(one: Blocks, two: Blocks) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return one.logs[cut[0]][at].astype(float), two.logs[cut[1]][at].astype(float), known[at]
 
 
-def relate(one: np.ndarray, two: np.ndarray, known: np.ndarray, rounds: int = 10) -> tuple[np.ndarray, ...]:
+def relate(one: np.ndarray, two: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, ...]:
     """The line two = a + b * one through logarithms (n, 3) of shared blocks, per channel.
 
     Returns log b (3,), the mean of each frame on the line (3,), (3,), and how precisely log b and the line's
@@ -116,7 +117,7 @@ def relate(one: np.ndarray, two: np.ndarray, known: np.ndarray, rounds: int = 10
     known = known.astype(float)
     bright = np.exp((one + two) / 2)
     weights = known * bright**2
-    for turn in range(rounds):
+    for turn in range(10):
         total = np.maximum(weights.sum(axis=0), 1e-12)
         means = np.array([(weights * x).sum(axis=0) for x in (one, two)]) / total
         x, y = one - means[0], two - means[1]
@@ -198,16 +199,15 @@ def correct_flight(
     frames: Mapping[str, np.ndarray],
     places: Mapping[str, np.ndarray],
     reference: str,
-    megapixels: float = 4.0,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name -> (gain (3,), gamma (3,)) for `correct`, from the overlaps of placed frames.
 
-    frames: RGB uint8; places: name -> homography into common pixels. About `megapixels` of samples are taken
+    frames: RGB uint8; places: name -> homography into common pixels. About MEGAPIXELS of samples are taken
     of the largest frame. The reference gets exactly ones.
     """
     names = list(places)
     step = max(1.0, float(np.sqrt(max(frames[name].shape[0] * frames[name].shape[1] for name in names)
-                                  / (megapixels * 1e6))))
+                                  / (MEGAPIXELS * 1e6))))
     blocks = [sample(frames[name], seen(frames[name]), places[name], step) for name in names]
     gains, gammas = solve(blocks, names.index(reference))
     return {name: (gains[i], gammas[i]) for i, name in enumerate(names)}

@@ -85,7 +85,6 @@ def stitch(
     frames: Mapping[str, np.ndarray],
     reference: str | None = None,
     partial: bool = False,
-    seed: int = 0,
     max_megapixels: float = 400,
     flight: str | os.PathLike = "flight",
 ) -> Panorama:
@@ -94,9 +93,9 @@ def stitch(
     frames: name -> RGB uint8 (H, W, 3), of any sizes, two at least; exactly black areas at a frame's border
     count as not seen. reference: the frame whose pixel grid and colours the panorama keeps (None: the most
     central one). partial: leave out what does not join instead of failing; the group of the reference is
-    stitched, or the largest. seed: of OpenCV's random numbers. The same input gives the same bytes, however
-    many threads there are. Memory grows with the panorama, about 30 bytes a pixel, not with frames times
-    panorama. flight: where it is from, for errors.
+    stitched, or the largest. The same input gives the same bytes, however many threads there are. Memory
+    grows with the panorama, about 30 bytes a pixel, not with frames times panorama. flight: where it is from,
+    for errors.
 
     InputError: fewer than two frames, or two that join; a frame that is no RGB uint8 or an unknown reference;
     frames that do not join, each with the reason (too few features, no overlap found, implausible geometry);
@@ -112,7 +111,7 @@ def stitch(
             raise InputError(name, f"{kind} {shape}", "RGB uint8 (height, width, 3)")
     if reference is not None and reference not in frames:
         raise InputError(reference, "no such frame", f"one of {', '.join(list(frames)[:5])}, ...")
-    cv2.setRNGSeed(seed)
+    cv2.setRNGSeed(0)
     names = sorted(frames)
     visible = {name: seen(frames[name]) for name in names}
     features = [describe(frames[name], visible[name]) for name in names]
