@@ -158,7 +158,11 @@ def outcome(differences: pd.DataFrame, title: str = "") -> tuple[list[str], bool
 
 
 def verify(profile: str) -> tuple[str, bool]:
-    """What differs, as text, and whether all of it is within tolerance. InputError if a file is missing."""
+    """What differs, as text, and whether all of it is within tolerance.
+
+    InputError for an unknown profile or a file that is missing.
+    """
+    settings.known_profile(profile)
     run, kept = profile_folder(profile) / "summary", settings.ROOT / "figures" / profile
     names = ("table1.json", "table2.csv", "provenance.json")
     for name in names:

@@ -400,3 +400,9 @@ def test_a_measure_that_older_code_did_not_take_is_said_and_not_compared(publish
     assert verify.main(["embedded"]) == 0
     said = capsys.readouterr().out
     assert "Not in the committed table, so not compared: car_precision." in said and ", 0 beyond." in said
+
+
+def test_verifying_an_unknown_profile_names_the_known_ones(repository, capsys):
+    for profile in ("embeded", ""):
+        assert verify.main([profile]) == 2
+        assert capsys.readouterr().err == f"PROFILE: found {profile!r}, expected one of embedded\n"
