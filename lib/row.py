@@ -10,6 +10,7 @@ compared with figures/<profile>/table2.csv, exactly on the same machine, within 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from lib.arms import ARMS, BEFORE, CONTROL
 from lib.measurements import read_table2
 from lib.published import Published
 from lib.run_names import SPLITS, RunName
-from lib.runs import InputError, command_line
+from lib.runs import InputError, MissingStep, command_line
 from lib.visdrone import data_folder
 
 SOURCES = ("lib", "notebooks", "params", "figures/benchmarks", "Snakefile")
@@ -77,6 +78,15 @@ def restrict(checkout: Path, profile: str, arm: str, run: RunName) -> list[str]:
             del plan["variants"][-1]["n_synthetic"]
     (folder / "profile.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     return list(dict.fromkeys(map(str, (RunName(run.split, run.seed), run.maker("04_generation"), run))))
+
+
+def plain(profile: str, run: RunName) -> RunName:
+    """The run without numbers that the committed run without any has itself: those make no variant."""
+    with contextlib.suppress(MissingStep):  # only its variants are committed
+        made = Published(profile).metrics(str(RunName(run.split, run.seed)), "retraining")
+        own = [name for name, value in run.numbers().items() if value == made.get(name)]
+        return run._replace(**dict.fromkeys(own))
+    return run
 
 
 def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]:
@@ -153,6 +163,7 @@ def check(profile: str, arm: str, run: RunName) -> tuple[str, bool]:
     settings.check_profile(profile)
     if arm not in ARMS:
         raise InputError("ARM", repr(arm), f"one of {', '.join(ARMS)}")
+    run = plain(profile, run)
     rows, origin = published(profile, arm, run)
     ours, here = recompute(profile, arm, run, origin["path"]["threads"])
     other = verify.other_data(here, origin)

@@ -108,3 +108,21 @@ def test_only_what_the_arm_needs_is_run(tmp_path, monkeypatch):
     variants = read("profile")["variants"]
     numbers = [(entry["n_winter"], entry.get("n_synthetic")) for entry in variants]
     assert numbers == [([50], [9]), ([50], None)]
+
+
+def test_the_profiles_own_numbers_make_no_variant(figures):
+    assert row.plain("embedded", RunName("object", 1, 64, 500)) == RunName("object", 1)
+    assert row.plain("embedded", RunName("object", 1, 50, 500)) == RunName("object", 1, 50)
+    assert row.plain("embedded", RunName("object", 7, 64)) == RunName("object", 7, 64)  # it is not committed
+
+
+def test_a_row_asked_for_by_its_own_numbers_is_that_of_the_run(figures, monkeypatch):
+    asked = []
+
+    def recompute(profile, arm, run, threads):
+        asked.append(run)
+        raise InputError("here", "enough", "no training")
+
+    monkeypatch.setattr(row, "recompute", recompute)
+    assert row.main(["embedded", "vae_transfer", "0", "--n-winter", "64", "--n-synthetic", "500"]) == 2
+    assert asked == [RunName("object", 0)]
