@@ -20,6 +20,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from benchmarks import FOLDER
 from lib import figures, runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
 from lib.comparison import closed_distance, paired_test, with_most_samples
@@ -27,7 +28,6 @@ from lib.gains import records
 from lib.intervals import over_seeds
 from lib.run_names import parse_run
 
-FOLDER = settings.ROOT / "figures" / "benchmarks"
 RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_recall"
 YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
 # By notebook 05, held out: protocol `paper` asks about other objects where there are fewer winter crops.

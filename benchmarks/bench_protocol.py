@@ -16,9 +16,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks import ROOT
+
 PATIENCE = 900.0  # seconds that a worker may take for one answer; then it is stopped
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import FOLDER
 from lib import data, runs, settings
 from lib.acceleration import choose_path
 from lib.arms import ARMS, CONTROL, weights_file
@@ -32,7 +33,6 @@ from lib.training import answer
 from lib.visdrone import CAR, CLASSES
 from lib.weights import load_classifier
 
-FOLDER = settings.ROOT / "figures" / "benchmarks"
 SNOWS = ("measured", "as_on_cars")  # as its class holds it; as much as on a car
 Called = dict[str, dict[str, Answers]]  # of a run: arm -> snow of SNOWS -> answers about its winter non-cars
 

@@ -15,6 +15,7 @@ import time
 
 import torch
 
+from benchmarks import FOLDER
 from lib import data, runs, settings
 from lib.acceleration import ComputePath, choose_path
 from lib.batches import Schedule
@@ -22,11 +23,11 @@ from lib.division import Division
 from lib.intervals import over_seeds
 from lib.machine import processor
 from lib.models import build_classifier
-from lib.settings import ROOT, Run
+from lib.settings import Run
 from lib.testsets import part_set
 from lib.training import predict, train_classifier
 
-TARGET = ROOT / "figures" / "benchmarks" / "fast_path.json"
+TARGET = FOLDER / "fast_path.json"
 NOTEBOOK = "02_classifier_training"
 REFERENCE = {"precision": "float32", "memory_format": "contiguous", "compiler": "off"}
 

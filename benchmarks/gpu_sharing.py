@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 
+from benchmarks import FOLDER
 from benchmarks.bench_report import spread
 from lib import runs, settings
 from lib.provenance import covered
 from lib.runs import InputError, command_line
 
-FOLDER = settings.ROOT / "figures" / "benchmarks"
 CLASSIFIER = "02_classifier_training"
 ON_GPU = (CLASSIFIER, "03_vae_transfer", "04_generation", "05_retraining")
 

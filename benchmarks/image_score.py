@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import FOLDER
 from lib import data, image_quality, judging, runs
 from lib.acceleration import choose_path
 from lib.division import Division
-from lib.settings import ROOT, Run
+from lib.settings import Run
 from lib.testsets import part_set, test_sets, winter_cars
 from lib.training import embed
 from lib.visdrone import CAR
 
-TARGET = ROOT / "figures" / "benchmarks" / "image_score.json"
+TARGET = FOLDER / "image_score.json"
 WIDTH, BATCH, RATE = 32, 64, 2e-3
 
 

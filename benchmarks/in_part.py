@@ -16,12 +16,13 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from benchmarks import FOLDER
 from lib import figures, runs
 from lib.arms import ARMS, BEFORE, CONTROL
-from lib.settings import ROOT, Run
+from lib.settings import Run
 from lib.testsets import measures, read_answers
 
-TARGET = ROOT / "figures" / "benchmarks" / "in_part.json"
+TARGET = FOLDER / "in_part.json"
 SHOWN = ("winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car", "accuracy")
 PANELS = {"winter_noncar_called_car": "winter non-cars called car, %", "car_recall": "summer cars known, %"}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import FOLDER
 from lib.acceleration import choose_path
 from lib.batches import Schedule
 from lib.crops import cut_crops
@@ -27,7 +28,7 @@ from lib.scenes import draw_scenes
 from lib.training import predict, train_classifier
 from lib.visdrone import CLASSES, SETS, read_objects, visdrone_folder
 
-TARGET = Path(__file__).parents[1] / "figures" / "benchmarks" / "scene_realism.json"
+TARGET = FOLDER / "scene_realism.json"
 BATCH, RATE = 128, 3e-3
 REAL = ("val",)  # of VisDrone's sets
 AIMS = {"car_called_car": "at least 0.60", "noncar_called_car": "at most 0.30",

@@ -13,6 +13,7 @@ import argparse
 
 import numpy as np
 
+from benchmarks import FOLDER
 from benchmarks.threshold import OTHER
 from lib import runs, settings
 from lib.arms import ARMS
@@ -21,7 +22,6 @@ from lib.retraining import Material, training_set
 from lib.run_names import parse_run
 from lib.visdrone import CAR
 
-FOLDER = settings.ROOT / "figures" / "benchmarks"
 KINDS = ("summer", "cars", "others")  # crops of the training part; cars that an arm adds; counterexamples
 AUGMENTED = "classic"  # draws its variants from pictures; of each crop as many as `oversampled` has copies
 

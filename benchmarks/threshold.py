@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import FOLDER
 from lib import runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
 from lib.comparison import gain_text, paired_test
@@ -23,7 +24,6 @@ from lib.testsets import WINTER, measure, read_answers
 from lib.visdrone import CAR, CLASSES
 
 OTHER = (CAR + 1) % len(CLASSES)  # any class that is not the car: SHOWN tells no others apart
-FOLDER = settings.ROOT / "figures" / "benchmarks"
 SHOWN = ("winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car")
 
 

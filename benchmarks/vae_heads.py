@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks import FOLDER
 from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, read_cars
 from lib import quality, runs
 from lib.acceleration import choose_path
@@ -24,7 +25,7 @@ from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import EMBEDDING, build_vae, count_parameters
-from lib.settings import ROOT, Run
+from lib.settings import Run
 from lib.weights import load_classifier, transfer
 
 V1_ENCODER, V1_LATENT, V1_DECODER = 160, 64, 190  # make the published count with one pooled point
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     place = Run.at(options.run, "vae_heads")
     result = compare(place, options.steps, DEFAULTS["batch_size"], DEFAULTS["rate"], OBJECTIVE)
-    runs.write_json(ROOT / "figures" / "benchmarks" / "vae_heads.json", result)
+    runs.write_json(FOLDER / "vae_heads.json", result)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks import FOLDER
 from benchmarks.vae_cars import (
     BATCH,
     OBJECTIVE,
@@ -31,11 +32,11 @@ from lib.autoencoding import Objective, elbo, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import LATENT_DIM, VAE
-from lib.settings import ROOT, Run
+from lib.settings import Run
 from lib.training import embed, predict
 from lib.visdrone import CAR
 
-TARGET = ROOT / "figures" / "benchmarks" / "vae_objectives.json"
+TARGET = FOLDER / "vae_objectives.json"
 IMAGES = 1000
 FRECHET = "classifier_feature_frechet_distance"
 MEASURES = (

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks import FOLDER
 from benchmarks.vae_cars import (
     BATCH,
     DEFAULTS,
@@ -34,10 +35,10 @@ from lib.arms import STARTS
 from lib.autoencoding import train_vae
 from lib.batches import Schedule
 from lib.generation import generate
-from lib.settings import ROOT, Run
+from lib.settings import Run
 from lib.training import embed
 
-TARGET = ROOT / "figures" / "benchmarks" / "vae_starts.json"
+TARGET = FOLDER / "vae_starts.json"
 POINTS = 12  # of each curve
 PANELS = {
     "frechet": "Fréchet distance, decoder alone",
