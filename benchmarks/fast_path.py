@@ -10,6 +10,7 @@ the validation frames take about a quarter of an hour.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 
@@ -61,11 +62,12 @@ def compare(profile: str, seeds: list[int], passes: float) -> dict:
             print(f"seed {seed}, {name}: {100 * value:.2f} % right, {seconds:.0f} s", flush=True)
     differences = [f - r for f, r in zip(*(found[name]["accuracy"] for name in paths), strict=True)]
     mean, _, low, high = over_seeds(differences)
+    interval = {} if math.isnan(low) else {"low": low, "high": high}  # one seed, or seeds that all agree
     return found | {
         "profile": profile,
         "seeds": seeds,
         "passes": passes,
-        "difference": {"mean": mean, "low": low, "high": high} if len(seeds) > 1 else {"mean": mean},
+        "difference": {"mean": mean} | interval,
         "processor": processor(),
     }
 

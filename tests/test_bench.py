@@ -452,6 +452,14 @@ def test_fast_and_reference_paths_are_compared_seed_by_seed(monkeypatch, tmp_pat
     assert "0.4" in capsys.readouterr().out
 
 
+def test_paths_that_do_not_differ_in_any_seed_are_told_without_an_interval(monkeypatch, tmp_path):
+    """As on a machine whose fast path is the reference: NaN cannot be written, after all the trainings."""
+    monkeypatch.setattr(fast_path, "accuracy", lambda *_: (0.9, 1.0))
+    monkeypatch.setattr(fast_path, "TARGET", tmp_path / "fast_path.json")
+    assert fast_path.main(["mine", "--seeds", "1", "2"]) == 0
+    assert json.loads((tmp_path / "fast_path.json").read_text())["difference"] == {"mean": 0.0}
+
+
 def test_a_comparison_of_paths_without_a_run_names_the_command(repository, capsys):
     assert fast_path.main(["embedded"]) == 2
     error = capsys.readouterr().err
