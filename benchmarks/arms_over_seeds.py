@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from benchmarks import FOLDER
 from lib import figures, runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
-from lib.comparison import closed_distance, paired_test, with_most_samples
+from lib.comparison import closed_distance, known, paired_test, with_most_samples
 from lib.gains import records
 from lib.intervals import over_seeds
 from lib.run_names import parse_run
@@ -120,9 +120,8 @@ def arm_entry(cell: Cell, arm: str) -> dict:
         values = _values(cell, arm, measure, seeds)
         mean, _, low, high = over_seeds(values)
         entry["values"][measure] = values.tolist()
-        told = {"low": low, "high": high}
-        entry["mean"][measure] = {"mean": mean, **{k: None if np.isnan(v) else v for k, v in told.items()}}
-    others = [CONTROL, BEFORE, *(twin for name, twin in TWINS.items() if name == arm)]
+        entry["mean"][measure] = {"mean": mean, "low": known(low), "high": known(high)}
+    others = [CONTROL, BEFORE] + ([TWINS[arm]] if arm in TWINS else [])
     entry["against"] = {other: compared(cell, arm, other) for other in others
                         if other != arm and _seeds(cell, arm, other)}  # fmt: skip
     return entry

@@ -12,7 +12,6 @@ means and their intervals over seeds are told. Numbers go to figures/benchmarks/
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from benchmarks import FOLDER
 from lib import data, runs, settings
 from lib.acceleration import choose_path
 from lib.arms import ARMS, CONTROL, weights_file
-from lib.comparison import mcnemar, paired_test
+from lib.comparison import known, mcnemar, paired_test
 from lib.crops import cut_boxes
 from lib.division import Division
 from lib.evaluation import SIMULATED, Answers, answers
@@ -91,7 +90,7 @@ def _mean(found: list[Answers]) -> dict[str, float | None]:
         mean, low, high, *_ = share(one.predictions == CAR, one.labels != CAR, one.sequences)
     else:
         mean, _, low, high = over_seeds([_share(one) for one in found])
-    return {"value": mean} | {k: None if math.isnan(v) else v for k, v in (("low", low), ("high", high))}
+    return {"value": mean, "low": known(low), "high": known(high)}
 
 
 def _over_control(found: list[Answers], control: list[Answers]) -> dict[str, float | None]:

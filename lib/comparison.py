@@ -25,6 +25,11 @@ PAIRED = (  # columns of `against`
 )  # fmt: skip
 
 
+def known(value: float) -> float | None:
+    """None for NaN, as an end of an interval that nothing tells: JSON has no such number."""
+    return None if np.isnan(value) else value
+
+
 def mcnemar(first: Answers, second: Answers, car_or_not: bool = False) -> dict[str, float | int]:
     """McNemar's exact test of two classifiers on the same objects (McNemar 1947; binomial, two-sided).
 
@@ -47,14 +52,13 @@ def mcnemar(first: Answers, second: Answers, car_or_not: bool = False) -> dict[s
     total = sum(only)
     p = min(1.0, 2 * float(bdtr(min(only), total, 0.5))) if total else 1.0
     found = {"only_first": only[0], "only_second": only[1], "p": p}
-    found |= {"difference": (only[0] - only[1]) / len(first.labels), "low": None, "high": None}
+    low = high = np.nan
     if first.sequences is not None:
         index = np.unique(first.sequences, return_inverse=True)[1]
         gains = np.bincount(index, right[0].astype(int) - right[1])
         _, low, high = ratio_of_means(gains, np.bincount(index))
-        if not np.isnan(low):
-            found |= {"low": low, "high": high}
-    return found
+    difference = (only[0] - only[1]) / len(first.labels)
+    return found | {"difference": difference, "low": known(low), "high": known(high)}
 
 
 def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
@@ -66,10 +70,10 @@ def paired_test(gains: Sequence[float]) -> dict[str, float | int | None]:
     gains = np.asarray(gains, float)
     mean, sd, low, high = over_seeds(gains)
     if np.isnan(low):
-        none = len(gains) > 1 and abs(mean) <= ROUNDING
-        return {"gain": mean, "low": None, "high": None, "p": 1.0 if none else None, "pairs": len(gains)}
-    p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / standard_error(sd, len(gains), RESAMPLED)))
-    return {"gain": mean, "low": low, "high": high, "p": p, "pairs": len(gains)}
+        p = 1.0 if len(gains) > 1 and abs(mean) <= ROUNDING else None
+    else:
+        p = 2 * float(stdtr(len(gains) - 1, -abs(mean) / standard_error(sd, len(gains), RESAMPLED)))
+    return {"gain": mean, "low": known(low), "high": known(high), "p": p, "pairs": len(gains)}
 
 
 def gain_text(found: Mapping[str, float | int | None]) -> str:
@@ -199,7 +203,5 @@ def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> p
     for key, part in own.dropna(subset=["control", "goal"]).groupby(numbers):
         found = ratio_over_seeds(part["value"] - part["control"], part["goal"] - part["control"])
         row = dict(zip(numbers, key, strict=True)) | {"arm": arm, "towards": towards, "seeds": len(part)}
-        for name, value in zip(("share", "low", "high"), found, strict=True):
-            row[name] = None if np.isnan(value) else value
-        rows.append(row)
+        rows.append(row | dict(zip(("share", "low", "high"), map(known, found), strict=True)))
     return pd.DataFrame(rows, columns=[*numbers, "arm", "towards", "seeds", "share", "low", "high"])
