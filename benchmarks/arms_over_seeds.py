@@ -23,13 +23,13 @@ from matplotlib.figure import Figure
 from benchmarks import FOLDER
 from lib import figures, runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
-from lib.comparison import closed_distance, known, paired_test, with_most_samples
+from lib.comparison import YOUDEN, closed_distance, known, paired_test, with_most_samples
+from lib.evaluation import NONCARS
 from lib.gains import records
 from lib.intervals import over_seeds
 from lib.run_names import parse_run
 
-RECALL, NONCARS, SUMMER = "winter_car_recall", "winter_noncar_called_car", "car_recall"
-YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
+RECALL, SUMMER = "winter_car_recall", "car_recall"
 # By notebook 05, held out: protocol `paper` asks about other objects where there are fewer winter crops.
 TOLD = (RECALL, NONCARS, SUMMER, "noncar_called_car", "accuracy")
 PANELS = 3  # of the figure, side by side
@@ -216,7 +216,7 @@ def trade_figure(found: dict) -> Figure:
 
     Filled: with a generator; hollow: the same arm without one. InputError without such an arm.
     """
-    cells = with_most_samples(found["cells"], "oversampled")
+    cells = with_most_samples(found["cells"])
     if not cells:
         raise runs.InputError(found["profile"], "no arm 'oversampled'", "one to compare the new cars with")
     lines, columns = -(-len(cells) // PANELS), min(len(cells), PANELS)

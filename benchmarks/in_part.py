@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 from benchmarks import FOLDER
 from lib import figures, runs
 from lib.arms import ARMS, BEFORE, CONTROL
+from lib.evaluation import NONCARS
 from lib.settings import Run
 from lib.testsets import measures, read_answers
 
 TARGET = FOLDER / "in_part.json"
-SHOWN = ("winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car", "accuracy")
-PANELS = {"winter_noncar_called_car": "winter non-cars called car, %", "car_recall": "summer cars known, %"}
+SHOWN = ("winter_car_recall", NONCARS, "car_recall", "noncar_called_car", "accuracy")
+PANELS = {NONCARS: "winter non-cars called car, %", "car_recall": "summer cars known, %"}
 
 
 def measured(run: Run, arm: str) -> dict[str, dict[str, float]]:

@@ -18,13 +18,13 @@ from benchmarks import FOLDER
 from lib import runs, settings
 from lib.arms import ARMS, BEFORE, CONTROL
 from lib.comparison import gain_text, paired_test
-from lib.evaluation import Answers
+from lib.evaluation import NONCARS, Answers
 from lib.run_names import parse_run
 from lib.testsets import WINTER, measure, read_answers
 from lib.visdrone import CAR, CLASSES
 
 OTHER = (CAR + 1) % len(CLASSES)  # any class that is not the car: SHOWN tells no others apart
-SHOWN = ("winter_car_recall", "winter_noncar_called_car", "car_recall", "noncar_called_car")
+SHOWN = ("winter_car_recall", NONCARS, "car_recall", "noncar_called_car")
 
 
 def least(probabilities: np.ndarray, count: int) -> float:
@@ -83,9 +83,9 @@ def compared(profile: str) -> dict:
 
 def _one(path: Path, usual: dict[str, dict[str, float]]) -> dict:
     """An arm's threshold in one run, and what it moves beside the control as it is."""
-    answers, noncars = read_answers(path), SHOWN[1]
+    answers = read_answers(path)
     asked = answers[WINTER["valid"][1]].car
-    threshold = least(asked, round(usual["valid"][noncars] * len(asked)))
+    threshold = least(asked, round(usual["valid"][NONCARS] * len(asked)))
     there = measured(answers, threshold)
     return {"threshold": threshold, "moved": {name: there[name] - usual["test"][name] for name in SHOWN}}
 

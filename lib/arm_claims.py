@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.arms import ARMS, CONTROL
 from lib.benchmark_claims import GRID, PYTHON, told_of
-from lib.comparison import gain_text, with_most_samples
+from lib.comparison import YOUDEN, gain_text, with_most_samples
 from lib.evaluation import NONCARS
 from lib.table2 import counted, titled
 
@@ -16,7 +16,6 @@ MEASURES = {  # of `testsets.measure`, as columns
     NONCARS: "winter non-cars called car",
     "car_recall": "summer cars known",
 }
-DETECTED = "winter_youden"  # winter cars known minus winter non-cars called car
 Rows = list[list[str]]
 
 
@@ -43,7 +42,7 @@ def _gains(entry: dict, against: str, measures: Sequence[str]) -> list[str]:
 
 def _against_control(found: dict) -> str | None:
     """What the arms gain over the control and cost, over all seeds that were trained."""
-    cells = with_most_samples(found["cells"], "oversampled")
+    cells = with_most_samples(found["cells"])
     if not cells:
         return None
     cell = cells[0]
@@ -65,7 +64,7 @@ def _against_repeated(found: dict) -> str | None:
     """What a generator adds to the same winter crops, repeated as often."""
     measures = tuple(MEASURES)[:2]
     rows = [["winter crops", "of", *(MEASURES[name] for name in measures)]]
-    for cell in with_most_samples(found["cells"], "oversampled"):
+    for cell in with_most_samples(found["cells"]):
         entry = cell["arms"].get("vae_transfer", {"against": {}})
         if "oversampled" in entry["against"]:
             pairs = entry["against"]["oversampled"][measures[0]]["pairs"]
@@ -77,15 +76,15 @@ def _against_repeated(found: dict) -> str | None:
 
 def _best(found: dict) -> str | None:
     """The best arm with a generator against the best without one, chosen on the validation part."""
-    cells = [cell for cell in with_most_samples(found["cells"], "oversampled")
+    cells = [cell for cell in with_most_samples(found["cells"])
              if cell["best"] and cell["best"]["chosen_on"] == "validation"]  # fmt: skip
-    pairs = {cell["n_winter"]: cell["best"]["difference"][DETECTED]["pairs"] for cell in cells}
+    pairs = {cell["n_winter"]: cell["best"]["difference"][YOUDEN]["pairs"] for cell in cells}
     most = max(pairs.values(), default=0)
     rows = [["winter crops", "best with a generator", "best without", "difference", MEASURES["car_recall"]]]
     for cell in cells:
         if pairs[cell["n_winter"]] == most:  # few seeds say nothing
             names = (ARMS[cell["best"][side]].label for side in ("with", "without"))
-            differences = (gain_text(cell["best"]["difference"][name]) for name in (DETECTED, "car_recall"))
+            differences = (gain_text(cell["best"]["difference"][name]) for name in (YOUDEN, "car_recall"))
             rows.append([str(cell["n_winter"]), *names, *differences])
     title = (
         "The best arm with a generator against the best without, both chosen on the validation part: "

@@ -14,11 +14,13 @@ import pandas as pd
 from scipy.special import bdtr, stdtr
 
 from lib.arms import ARMS_WITHOUT_SAMPLES, BEFORE, CONTROL
-from lib.evaluation import CAR, Answers, same_objects
+from lib.evaluation import CAR, NONCARS, Answers, same_objects
 from lib.gains import counted
 from lib.intervals import RESAMPLED, ROUNDING, over_seeds, ratio_of_means, ratio_over_seeds, standard_error
 from lib.runs import InputError
 
+GOAL = "winter"  # the winter crops as they are: how far a generator comes on the way there
+YOUDEN = "winter_youden"  # recall minus false cars, in winter (Youden 1950): saying "car" more gains nothing
 PAIRED = (  # columns of `against`
     "split", "protocol", "n_winter", "n_synthetic", "winter", "metric", "arm", "against",
     "gain", "low", "high", "p", "p_holm", "pairs",
@@ -98,7 +100,7 @@ def baseline_scores(
     """
     rows = [
         {"split": split, "n_winter": n_winter, "arm": arm, "seed": seed,
-         "score": found["winter_car_recall"] - found["winter_noncar_called_car"]}
+         "score": found["winter_car_recall"] - found[NONCARS]}
         for (split, n_winter, seed), arms in valid.items() for arm, found in arms.items()
         if arm in ARMS_WITHOUT_SAMPLES and arm not in (BEFORE, CONTROL)
         and (split, n_winter, arm) not in without
@@ -111,14 +113,13 @@ def baseline_scores(
     shared = scores[scores.groupby(["split", "n_winter", "seed"])["arm"].transform("size") == arms]
     for setting, part in by_setting:
         seeds = part["seed"].nunique()
-        kept = shared[(shared["split"] == setting[0]) & (shared["n_winter"] == setting[1])]["seed"].nunique()
+        kept = part["seed"][part.index.isin(shared.index)].nunique()
         if kept < min(2, seeds):
             per_arm = part.groupby("arm")["seed"].nunique().to_dict()
             where = f"arms without a generator, split by {setting[0]}, {setting[1]} winter crops"
             found = ", ".join(f"{arm} in {count} seeds" for arm, count in per_arm.items())
             raise InputError(where, f"{kept} seeds with all of them ({found})", "two seeds at least")
-    scores = shared
-    grouped = scores.groupby(["split", "n_winter", "arm"])["score"]
+    grouped = shared.groupby(["split", "n_winter", "arm"])["score"]
     table = grouped.agg(score="mean", seeds="count").reset_index()
     return table.sort_values(["split", "n_winter", "score"], ascending=[True, True, False], ignore_index=True)
 
@@ -180,15 +181,15 @@ def holm(p: pd.Series) -> pd.Series:
     return pd.Series(adjusted, known.index).reindex(p.index)
 
 
-def with_most_samples(cells: Sequence[Mapping], arm: str) -> list[Mapping]:
-    """Of the cells (`n_synthetic`, `arms`) that have an arm, those with the most new cars; perhaps none."""
-    cells = [cell for cell in cells if arm in cell["arms"]]
+def with_most_samples(cells: Sequence[Mapping]) -> list[Mapping]:
+    """Of the cells (`n_synthetic`, `arms`) with winter crops repeated, those with the most new cars."""
+    cells = [cell for cell in cells if "oversampled" in cell["arms"]]
     most = max((cell["n_synthetic"] for cell in cells), default=0)
     return [cell for cell in cells if cell["n_synthetic"] == most]
 
 
-def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> pd.DataFrame:
-    """The share of the distance from the control's winter-car recall to `towards`'s that an arm closes.
+def closed_distance(table: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The share of the distance from the control's winter-car recall to GOAL's that an arm closes.
 
     The held-out protocol, as the other one asks about other objects where there are fewer winter crops.
     One row for each split, n_winter and n_synthetic: share of the mean distances, with its
@@ -197,11 +198,11 @@ def closed_distance(table: pd.DataFrame, arm: str, towards: str = "winter") -> p
     recall = table[(table["metric"] == "winter_car_recall") & (table["protocol"] == "heldout")]
     where, numbers = ["split", "seed"], ["split", "n_winter", "n_synthetic"]
     control = recall[recall["arm"] == CONTROL].set_index(where)["value"].rename("control")
-    goal = recall[recall["arm"] == towards].set_index([*where, "n_winter"])["value"].rename("goal")
+    goal = recall[recall["arm"] == GOAL].set_index([*where, "n_winter"])["value"].rename("goal")
     own = recall[recall["arm"] == arm].join(control, on=where).join(goal, on=[*where, "n_winter"])
     rows = []
     for key, part in own.dropna(subset=["control", "goal"]).groupby(numbers):
         found = ratio_over_seeds(part["value"] - part["control"], part["goal"] - part["control"])
-        row = dict(zip(numbers, key, strict=True)) | {"arm": arm, "towards": towards, "seeds": len(part)}
+        row = dict(zip(numbers, key, strict=True)) | {"arm": arm, "towards": GOAL, "seeds": len(part)}
         rows.append(row | dict(zip(("share", "low", "high"), map(known, found), strict=True)))
     return pd.DataFrame(rows, columns=[*numbers, "arm", "towards", "seeds", "share", "low", "high"])

@@ -143,12 +143,11 @@ def test_a_difference_as_text(found, text):
     assert comparison.gain_text(found) == text
 
 
-def test_cells_with_the_most_new_cars_among_those_that_have_an_arm():
+def test_cells_with_the_most_new_cars_among_those_with_repeated_crops():
     cells = [{"n_synthetic": n, "arms": dict.fromkeys(arms)} for n, arms in
-             ((30, ["b"]), (10, ["a", "b"]), (3, ["a"]), (10, ["a"]))]  # fmt: skip
-    assert comparison.with_most_samples(cells, "a") == [cells[1], cells[3]]
-    assert comparison.with_most_samples(cells, "b") == [cells[0]]
-    assert comparison.with_most_samples(cells, "c") == []
+             ((30, ["winter"]), (10, ["oversampled", "winter"]), (3, ["oversampled"]), (10, ["oversampled"]))]
+    assert comparison.with_most_samples(cells) == [cells[1], cells[3]]
+    assert comparison.with_most_samples(cells[:1]) == []
 
 
 def test_of_cars_or_not_another_wrong_class_is_no_fault():
