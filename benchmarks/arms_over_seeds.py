@@ -222,20 +222,18 @@ def trade_figure(found: dict) -> Figure:
     lines, columns = -(-len(cells) // PANELS), min(len(cells), PANELS)
     size = (3.2 + 3 * columns, 1.5 + 3.4 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    shapes, colours = "osD^Xv", sns.color_palette("colorblind")
     for axis in axes.flat[len(cells) :]:
         axis.remove()
+    looks = [*TWINS.items(), ("winter",), ("classic",)]  # arms of the same shape and colour
     for axis, cell in zip(axes.flat, cells, strict=False):
-        drawn = [(arm, twin, number) for number, (arm, twin) in enumerate(TWINS.items())]
-        marks = [(name, number, name == arm) for arm, twin, number in drawn for name in (arm, twin)]
-        marks += [(name, 4 + k, False) for k, name in enumerate(("winter", "classic"))]
-        for name, number, filled in marks:
-            if CONTROL not in cell["arms"].get(name, {}).get("against", {}):
-                continue
-            (x, y), (across, up) = _place(cell["arms"][name])
-            axis.errorbar(x, y, yerr=up, xerr=across, fmt=shapes[number], color=colours[number],
-                          fillstyle="full" if filled else "none", markersize=7, elinewidth=0.8,
-                          label=ARMS[name].label)  # fmt: skip
+        for alike, shape, colour in zip(looks, "osD^Xv", sns.color_palette("colorblind"), strict=False):
+            for name in alike:
+                if CONTROL not in cell["arms"].get(name, {}).get("against", {}):
+                    continue
+                (x, y), (across, up) = _place(cell["arms"][name])
+                axis.errorbar(x, y, yerr=up, xerr=across, fmt=shape, color=colour,
+                              fillstyle="full" if name in TWINS else "none", markersize=7, elinewidth=0.8,
+                              label=ARMS[name].label)  # fmt: skip
         seeds = len(cell["arms"]["oversampled"]["seeds"])
         axis.axhline(0, color="grey", linewidth=0.8)
         axis.axvline(0, color="grey", linewidth=0.8)

@@ -31,8 +31,8 @@ def _in_part(found: dict) -> str | None:
         rows.append([ARMS[arm].label, f"{one['share']:.0%}", *moved])
     title = ("Retrainings in part, the share chosen on the validation part, against the control: one seed, "
              "points on the test part")  # fmt: skip
-    command = f"{PYTHON} -m benchmarks.in_part runs/{found['run']}"
-    return _table(title, command, "seconds, after notebook 05 with these arms", rows)
+    time = "seconds, after notebook 05 with these arms"
+    return _table(title, f"in_part runs/{found['run']}", time, rows)
 
 
 def _gains(entry: dict, against: str, measures: Sequence[str]) -> list[str]:
@@ -104,21 +104,19 @@ def _threshold(found: dict) -> str | None:
         "At a threshold, chosen on the validation part, at which no more winter non-cars are called car than "
         "by the control: against the control, points, 95 % over seeds"
     )
-    command = f"{PYTHON} -m benchmarks.threshold {found['profile']}"
-    return _table(title, command, "seconds, after the grid", rows)
+    return _table(title, f"threshold {found['profile']}", "seconds, after the grid", rows)
 
 
 def _over_seeds(found: dict, title: str, rows: Rows) -> str | None:
-    command = f"{PYTHON} -m benchmarks.arms_over_seeds {found['profile']}"
-    return _table(title, command, "seconds, after the grid", rows)
+    return _table(title, f"arms_over_seeds {found['profile']}", "seconds, after the grid", rows)
 
 
-def _table(title: str, command: str, time: str, rows: Rows) -> str | None:
-    """A titled table; None without a row below the head."""
-    return titled(title, command, time, rows) if len(rows) > 1 else None
+def _table(title: str, words: str, time: str, rows: Rows) -> str | None:
+    """A titled table, `words`: the benchmark and its arguments; None without a row below the head."""
+    return titled(title, f"{PYTHON} -m benchmarks.{words}", time, rows) if len(rows) > 1 else None
 
 
-def _seen(found: dict) -> str:
+def _seen(found: dict) -> str | None:
     """What a retraining sees of the pictures that it is given."""
     kinds = {"summer": "summer crops", "cars": "winter or new cars", "others": "counterexamples"}
     rows = [["arm", *kinds.values()]]
@@ -129,7 +127,7 @@ def _seen(found: dict) -> str:
         f"Different pictures that a retraining sees of those it is given, in {found['pictures']:,} drawn: "
         f"mean of {counted(len(found['runs']))}, profile `{found['profile']}`"
     )
-    return _table(title, f"{PYTHON} -m benchmarks.seen {found['profile']}", "seconds", rows)
+    return _table(title, f"seen {found['profile']}", "seconds", rows)
 
 
 MEASURED: tuple[tuple[str, Callable[[dict], str | None]], ...] = (

@@ -14,18 +14,27 @@ GRID = "visdrone-val-grid"
 REAL_RUN = "visdrone-val/seed0"  # the run of real frames whose classifiers the panorama benchmark asks
 
 
+def _row(claim: str, words: str, time: str, ours: str, paper: str = "–") -> list[str]:
+    """A row of the table; `words`: the benchmark and its arguments."""
+    return [claim, f"`{PYTHON} -m benchmarks.{words}`", time, paper, ours]
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min"
+
+
 def _scene_realism(found: dict) -> list[str]:
     """How real the drawn scenes are: trained on drawn crops alone, asked about real ones."""
     ours = f"{100 * found['car_called_car']:.1f} / {100 * found['noncar_called_car']:.1f}"
     claim = "trained on drawn scenes alone: real cars / real non-cars called car (%)"
-    return [claim, f"`{PYTHON} -m benchmarks.scene_realism`", "4 min", "–", ours]
+    return _row(claim, "scene_realism", "4 min", ours)
 
 
 def _vae_heads(found: dict) -> list[str]:
     """Which of the two heads that meet the published total the autoencoder has, and why."""
     ours = " / ".join(f"{found[name]['elbo']:,.0f}" for name in ("V1", "V4"))
     claim = "head of the autoencoder, V1 (one point) / V4 (2 x 2 grid, the default): held-out ELBO (nats)"
-    return [claim, f"`{PYTHON} -m benchmarks.vae_heads runs/embedded/seed0`", "5 min", "–", ours]
+    return _row(claim, "vae_heads runs/embedded/seed0", "5 min", ours)
 
 
 def _vae_objectives(found: dict) -> list[str] | None:
@@ -42,9 +51,8 @@ def _vae_objectives(found: dict) -> list[str] | None:
         "the decoder alone, its images' Fréchet distance to held-out winter cars (judge's features): "
         f"the default objective → the best of {len(distance)} others"
     )
-    command = f"`{PYTHON} -m benchmarks.vae_objectives runs/{found['run']}`"
     ours = f"{default:.1f} → {distance[best]:.1f} ({best})"
-    return [claim, command, "90 min without bfloat16", "–", ours]
+    return _row(claim, f"vae_objectives runs/{found['run']}", "90 min without bfloat16", ours)
 
 
 def _vae_starts(found: dict) -> list[str] | None:
@@ -57,8 +65,8 @@ def _vae_starts(found: dict) -> list[str] | None:
              "Fréchet distance of the decoder's images; one seed")  # fmt: skip
     bounds = " / ".join(f"{last[name]['heldout_elbo']:,.0f}" for name in names)
     distances = " / ".join(f"{last[name]['heldout_frechet']:.1f}" for name in names)
-    command = f"`{PYTHON} -m benchmarks.vae_starts runs/{found['run']}`"
-    return [claim, command, "100 min without bfloat16", "–", f"{bounds}; {distances}"]
+    words, time = f"vae_starts runs/{found['run']}", "100 min without bfloat16"
+    return _row(claim, words, time, f"{bounds}; {distances}")
 
 
 def _image_score(found: dict) -> list[str]:
@@ -67,8 +75,7 @@ def _image_score(found: dict) -> list[str]:
     ours = " / ".join(f"{entry['rank_correlation']:.2f}" for entry in score.values())
     kinds = " / ".join(score)
     claim = f"score of a single image (intactness): rank correlation with {kinds}, none and six steps"
-    command = f"`{PYTHON} -m benchmarks.image_score runs/{found['run']}`"
-    return [claim, command, f"{found['seconds'] / 60:.0f} min", "none", ours]
+    return _row(claim, f"image_score runs/{found['run']}", _minutes(found["seconds"]), ours, "none")
 
 
 def _fast_path(found: dict) -> list[str]:
@@ -76,13 +83,13 @@ def _fast_path(found: dict) -> list[str]:
     ours = {name: f"{100 * value:+.2f}" for name, value in found["difference"].items()}
     interval = f" [{ours['low']}, {ours['high']}]" if "low" in ours else ""
     claim = f"fast path minus float32 reference: test accuracy (points), {len(found['seeds'])} seeds"
-    command = f"`{PYTHON} -m benchmarks.fast_path {found['profile']} --passes {found['passes']:g}`"
-    minutes = sum(sum(found[name]["seconds"]) for name in ("fast", "reference")) / 60
-    return [claim, command, f"{minutes:.0f} min", "–", ours["mean"] + interval]
+    words = f"fast_path {found['profile']} --passes {found['passes']:g}"
+    seconds = sum(sum(found[name]["seconds"]) for name in ("fast", "reference"))
+    return _row(claim, words, _minutes(seconds), ours["mean"] + interval)
 
 
-def _panorama_command(option: str = "", run: str = REAL_RUN) -> str:
-    return f"`{PYTHON} -m benchmarks.panorama FOLDER --run runs/{run}{option}`"
+def _panorama_words(option: str = "", run: str = REAL_RUN) -> str:
+    return f"panorama FOLDER --run runs/{run}{option}"
 
 
 def _panorama(found: dict) -> list[str]:
@@ -100,8 +107,8 @@ def _panorama(found: dict) -> list[str]:
         "changed vehicles: recall / precision / F1 (the better usual one's); "
         f"cars of them called car{names} (%)"
     )
-    minutes = f"{found['seconds'] / 60:.0f} min" + (", with others" if "growth" in found else "")
-    return [claim, _panorama_command(), minutes, "–", f"{placed}; {found_of} ({100 * usual:.0f}); {called}"]
+    time = _minutes(found["seconds"]) + (", with others" if "growth" in found else "")
+    return _row(claim, _panorama_words(), time, f"{placed}; {found_of} ({100 * usual:.0f}); {called}")
 
 
 def _growth(found: dict) -> list[str] | None:
@@ -113,7 +120,7 @@ def _growth(found: dict) -> list[str] | None:
     size = f"{most['megapixels']:.0f} megapixels"
     claim = f"two panoramas of {size} compared and classified: time; memory; power of size in processor time"
     ours = f"{most['seconds']:.0f} s; {most['peak_gb']:.1f} GB; {found['growth']['exponent']:.2f}"
-    return [claim, _panorama_command(" --growth"), f"{found['seconds'] / 60:.0f} min, with others", "–", ours]
+    return _row(claim, _panorama_words(" --growth"), f"{_minutes(found['seconds'])}, with others", ours)
 
 
 def _drawn(found: dict, run: str = REAL_RUN) -> list[str] | None:
@@ -133,8 +140,7 @@ def _drawn(found: dict, run: str = REAL_RUN) -> list[str] | None:
         claim += f"; of the {others} other regions found there"
         ours += f"; {' → '.join(str(round(falsely[name] * others)) for name in ('before', 'after'))}"
     option, also = (" --drawn", ", with others") if "changes" in found else (" --parts drawn", "")
-    minutes = f"{found['seconds'] / 60:.0f} min{also}"
-    return [claim, _panorama_command(option, run), minutes, "–", ours]
+    return _row(claim, _panorama_words(option, run), _minutes(found["seconds"]) + also, ours)
 
 
 def _gpu(found: dict) -> list[str] | None:
@@ -155,8 +161,8 @@ def _gpu(found: dict) -> list[str] | None:
              "profile `paper`, extrapolated")  # fmt: skip
     ours = (f"{'; '.join(told)}; {rows['paper_gpu']['pass']['median']:.1f} s; "
             f"{rows['paper_gpu']['extrapolated']['total']:.0f} s")  # fmt: skip
-    command = f"`{PYTHON} -m benchmarks.bench --rows 6 --output figures/benchmarks/bench_gpu.json`"
-    return [claim, command, f"{found['seconds'] / 60:.0f} min on that GPU", "–", ours]
+    words = "bench --rows 6 --output figures/benchmarks/bench_gpu.json"
+    return _row(claim, words, f"{_minutes(found['seconds'])} on that GPU", ours)
 
 
 def _gpu_sharing(found: dict) -> list[str]:
@@ -166,8 +172,7 @@ def _gpu_sharing(found: dict) -> list[str]:
              "trainings side by side, whole notebooks; notebooks 02 to 05 of the whole grid")  # fmt: skip
     ours = (f"{one['images_per_second_each']['median']:,.0f}; {every['notebooks']} notebooks in "
             f"{every['seconds'] / 60:.1f} min, {every['at_once']:.0f} at a time")  # fmt: skip
-    command = f"`{PYTHON} -m benchmarks.gpu_sharing {found['profile']}`"
-    return [claim, command, "seconds, after the grid", "–", ours]
+    return _row(claim, f"gpu_sharing {found['profile']}", "seconds, after the grid", ours)
 
 
 def _equal_snow(found: dict) -> list[str]:
@@ -181,8 +186,7 @@ def _equal_snow(found: dict) -> list[str]:
         for arm in arms
     )
     folders = " ".join(f"runs/{found['profile']}/{run}" for run in found["runs"])
-    minutes = f"{len(found['runs'])} min"
-    return [claim, f"`{PYTHON} -m benchmarks.equal_snow {folders}`", minutes, "–", ours]
+    return _row(claim, f"equal_snow {folders}", f"{len(found['runs'])} min", ours)
 
 
 MEASURED = (
