@@ -24,7 +24,7 @@ from lib.evaluation import NONCARS
 from lib.loop_claims import loop_tables
 from lib.measurements import winter_of
 from lib.models import build_classifier, build_vae, count_parameters
-from lib.report import frames_text
+from lib.report import machine_text
 from lib.runs import InputError
 from lib.table2 import (
     PAPER_N_SYNTHETIC,
@@ -105,14 +105,12 @@ def read_published(folder: Path) -> Published:
     about, origin, times = (
         runs.read_json(folder / f"{name}.json") for name in ("evaluation", "provenance", "timing")
     )
-    # the sum of the notebooks, where they were run by hand or by older code
-    seconds = times.get("on_the_clock") or times["total"]
-    # evaluation.json of an older run does not say it
-    frames = about.get("frames_text") or frames_text(origin["data"])
+    seconds = times["on_the_clock"] or times["total"]  # the sum of the notebooks, where they were run by hand
     command = settings.make_command("reproduce", folder.name)
-    machine = origin["machine"]["gpu"] or f"{origin['machine']['cores']} cores"
-    minutes, collected = f"{seconds / 60:.0f} min", about.get("runs", [])
-    return Published(folder.name, summary, frames, command, minutes, machine, collected)
+    where = machine_text(origin["machine"])
+    return Published(
+        folder.name, summary, about["frames_text"], command, f"{seconds / 60:.0f} min", where, about["runs"]
+    )
 
 
 def headline(figures: Path) -> str:
@@ -203,7 +201,7 @@ def arm_time(folder: Path, run_names: Sequence[str]) -> str:
 
     The mean over runs of notebook 05's time through the arms that it trains: a part of a retraining is none.
     """
-    seconds = runs.read_json(folder / "timing.json").get("seconds", {}).get("05_retraining", {})
+    seconds = runs.read_json(folder / "timing.json")["seconds"].get("05_retraining", {})
     found = []
     for run in run_names:
         file = folder / "metrics" / run / "retraining.json"

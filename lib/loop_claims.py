@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lib import runs
 from lib.intervals import ROUNDING
+from lib.report import machine_text
 from lib.runs import InputError
 from lib.settings import make_command
 from lib.table2 import counted, titled
@@ -61,7 +62,7 @@ def _time(folder: Path, seeds: Sequence[str]) -> str:
         return f"{min(seconds) / 60:.0f} to {max(seconds) / 60:.0f} min a seed on different machines{part}"
     mean = sum(seconds) / len(seconds)
     long = f"{mean / 60:.0f} min" if mean >= 120 else f"{mean:.0f} s"
-    return f"{long} a seed on {machines[0]['gpu'] or str(machines[0]['cores']) + ' cores'}{part}"
+    return f"{long} a seed on {machine_text(machines[0])}{part}"
 
 
 def _gained(report: dict) -> bool:
@@ -92,14 +93,14 @@ def _changes(reports: list[dict]) -> list[list[str]]:
         seeds = f", {what}in {len(of)} of {counted(len(reports))}" if len(reports) > 1 else ""
         return f"{name} {SEASON[domain]} ({objects}{seeds})"
 
-    weak = [("target", name) for name in dict.fromkeys(name for report in reports for name in report["weak"])]
+    weak = dict.fromkeys(name for report in reports for name in report["weak"])
     ways = WAYS if any(report["accepted"] for report in reports) else ("after",)
     rows = []
-    for domain, name in weak:
+    for name in weak:
         of = [report for report in reports if name in report["weak"]]
-        sums = [sum(change(report, way, domain, name) for report in of) for way in ways]
+        sums = [sum(change(report, way, "target", name) for report in of) for way in ways]
         means = [f"{value / len(of):+.1f}" for value in sums]
-        rows.append([told(of, domain, name, "weak "), *means, *["–"] * (len(WAYS) - len(ways))])
+        rows.append([told(of, "target", name, "weak "), *means, *["–"] * (len(WAYS) - len(ways))])
     losses = {}
     for report in reports:
         for domain, has in report["test"]["before"].items():

@@ -43,6 +43,11 @@ def frames_text(data: dict[str, Any]) -> str:
     return f"{word}, {', '.join(counts)} frames"
 
 
+def machine_text(machine: dict[str, Any]) -> str:
+    """Where numbers were computed, of `machine.facts`: its GPU, or how many cores."""
+    return machine["gpu"] or f"{machine['cores']} cores"
+
+
 def table1_text(table1: dict[str, Any], frames: str) -> str:
     """Table 1, ours and the paper's; `frames` as of `frames_text`."""
     parts = ("train", "valid", "test")
@@ -84,16 +89,15 @@ def markdown_text(markdown: str) -> str:
 def verdict_text(entry: dict[str, Any]) -> str:
     """One entry of `gains.verdict` as a line."""
     word = {True: "better", False: "not better", None: "cannot be told"}[entry["better"]]
-    word += ", though by a gain that may be none" if entry["better"] and entry.get("clear") is False else ""
+    word += ", though by a gain that may be none" if entry["better"] and entry["clear"] is False else ""
     line = (f"Split by {entry['split']}, protocol {entry['protocol']}, {entry['arm']} against "
             f"{ARM_WORDS.get(entry['against'], entry['against'])}: {word}. "
             f"Recall of winter cars ({entry['winter']}) {points(entry['gain'])} points")  # fmt: skip
-    if entry.get("gain_low") is not None:
+    if entry["gain_low"] is not None:
         line += f" [{points(entry['gain_low'])}, {points(entry['gain_high'])}]"
-    if entry.get("closed_gap") is not None:
+    if entry["closed_gap"] is not None:
         line += f", {100 * entry['closed_gap']:.0f} % of the distance to 100 % closed"
-    noncars = entry.get("winter_noncars") or entry["winter"]  # older files do not have it
-    names = {NONCARS: f"non-cars called car in winter ({noncars})",
+    names = {NONCARS: f"non-cars called car in winter ({entry['winter_noncars']})",
              "noncar_called_car": "non-cars called car in summer", "car_recall": "summer cars"}  # fmt: skip
     parts = []
     for metric, guard in entry["guards"].items():
@@ -123,11 +127,9 @@ def text(profile: str) -> str:
     run_names = [name for name in found["runs"] if name not in others]  # those of this machine
     summary = profile_folder(profile) / "summary"
     times = timing(profile, run_names, others)
-    frames = found.get("frames_text") or frames_text(need(profile, f"{run_names[0]}/metrics/data.json"))
-    table2 = runs.require(summary / "table2.md", f"make reproduce PROFILE={profile}").read_text(
-        encoding="utf-8"
-    )
-    table1 = table1_text(need(profile, "summary/table1.json"), frames)
+    command = f"make reproduce PROFILE={profile}"
+    table2 = runs.require(summary / "table2.md", command).read_text(encoding="utf-8")
+    table1 = table1_text(need(profile, "summary/table1.json"), found["frames_text"])
     runs.write_json(summary / "timing.json", times)
     write_provenance(profile, run_names, others)
     folder = f"runs/{profile}"

@@ -78,7 +78,7 @@ def make_run(repository):
     """make_run(profile, seeds) -> folder of a profile's runs, finished, split by object, simulated winter."""
     import pandas as pd
 
-    from lib import gains, measurements, runs, table2
+    from lib import gains, measurements, report, runs, table2
     from lib.arms import ARMS_WITHOUT_SAMPLES
 
     def write(profile="embedded", seeds=(0, 1), source="scenes"):
@@ -118,7 +118,8 @@ def make_run(repository):
         runs.write_text(summary / "table2.md", table2.table2_markdown(means))
         verdicts = [entry for base in ("continued", "none") for entry in gains.verdict(means, base)]
         runs.write_json(summary / "evaluation.json", {
-            "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads"})  # fmt: skip
+            "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads",
+            "frames_text": report.frames_text({"source": source, "frames": frames})})  # fmt: skip
         counts = {"train": 720, "valid": 90, "test": 90, "total": 900}
         runs.write_json(summary / "table1.json", counts | {"median_width": 26.0, "source": source})
         runs.write_json(summary / "timing/06_evaluation.json", {"seconds": 3.0})
