@@ -53,14 +53,14 @@ def _has_gpu(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def service(environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, str] | None]:
+def service() -> Iterator[dict[str, str] | None]:
     """Environment of processes that share the card while the context lasts; None where it did not start,
     and a line on stderr that says why.
 
     The service has folders of its own (the path of a socket must be short, so not in the checkout).
     """
     with tempfile.TemporaryDirectory(prefix="mps", ignore_cleanup_errors=True) as folder:
-        own = {**environment, PIPE: str(Path(folder, "pipe")), LOG: str(Path(folder, "log"))}
+        own = {**os.environ, PIPE: str(Path(folder, "pipe")), LOG: str(Path(folder, "log"))}
         for name in (PIPE, LOG):
             Path(own[name]).mkdir()
         ended = False
