@@ -26,24 +26,15 @@ from lib.evaluation import SIMULATED
 from lib.provenance import need, profile_folder
 from lib.published import TRAINING, folder_of, ordered
 from lib.run_names import OPTIONAL
+from lib.run_plan import SUMMARY_OUTPUTS
 from lib.runs import InputError, command_line
 
 EMBEDDED = "embedded"  # the profile of the notebooks' defaults, whose outputs they are committed with
-TABLES = ("table1.json", "table2.csv", "table2.md", "table2_summary.json", "evaluation.json",
-          "timing.json", "provenance.json")  # fmt: skip
-MORE_TABLES = (  # published where a run has them
-    "leak.csv", "paired.csv", "closed_distance.csv", "validation.csv", "baselines_validation.csv",
-    "mcnemar.json",
-)  # fmt: skip
+TABLES = (*(name for name in SUMMARY_OUTPUTS if "/" not in name), "timing.json", "provenance.json")
 LOOP, LOOP_TIME = "weak_classes.json", "weak_classes_timing.json"  # of notebook 08; how long it took
 LOOP_FIGURES = ("weak_classes.png", "ensemble_search.png", "images_ensemble.png")
 LARGEST_NOTEBOOK = 1_500_000  # bytes; more, and a code host does not show it
-OURS = {
-    ".json",
-    ".csv",
-    ".md",
-    ".png",
-}  # what this file writes, and what it may delete, under figures/<profile>/
+OURS = (".json", ".csv", ".md", ".png")  # what this writes, and what it may delete, under figures/<profile>/
 ABSOLUTE = re.compile(r"(?<![\w./:<~\\-])/(?:[\w.\-]+/)+[\w.\-]+")  # at least two folders deep
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -69,7 +60,6 @@ def published_files(profile: str) -> dict[str, Path]:
     folder = profile_folder(profile)
     command = f"make reproduce PROFILE={profile}"
     files = {name: runs.require(folder / "summary" / name, command) for name in TABLES}
-    files |= {name: folder / "summary" / name for name in MORE_TABLES if (folder / "summary" / name).exists()}
     for run in found["runs"]:
         place = folder_of(profile) / "metrics" / run if run in kept else folder / run / "metrics"
         for path in sorted(place.glob("*.json")):

@@ -120,6 +120,9 @@ def make_run(repository):
         runs.write_json(summary / "evaluation.json", {
             "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads",
             "frames_text": report.frames_text({"source": source, "frames": frames})})  # fmt: skip
+        for table in ("leak", "paired", "closed_distance", "validation", "baselines_validation"):
+            runs.write_text(summary / f"{table}.csv", "")
+        runs.write_json(summary / "mcnemar.json", [])
         counts = {"train": 720, "valid": 90, "test": 90, "total": 900}
         runs.write_json(summary / "table1.json", counts | {"median_width": 26.0, "source": source})
         runs.write_json(summary / "timing/06_evaluation.json", {"seconds": 3.0})
