@@ -79,14 +79,15 @@ bench: .venv/.installed ## speed beside eager PyTorch, Keras and the usual recip
 	  echo "make bench: no .venv-bench; what needs Keras or split-folders stays empty in the table" >&2
 	@$(OWN) $(VENV) -m benchmarks.bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
+COMPILE = $(VENV) -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+          --no-annotate --no-header --python-version 3.11
+
 lock: .venv/.installed ## renew requirements.txt, the lock of pyproject.toml, and that of benchmarks/
-	@$(VENV) -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --python-version 3.11 pyproject.toml --output-file .venv/lock.txt
+	@$(COMPILE) pyproject.toml --output-file .venv/lock.txt
 	@{ echo "# The lock of pyproject.toml: Linux (x86-64, arm64), macOS 14 (Apple silicon), Python 3.11 or newer."; \
 	   echo "# Renew it with: make lock"; cat .venv/lock.txt; } > .venv/lock.new
 	@mv .venv/lock.new requirements.txt
-	@$(VENV) -m uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
-	  --no-annotate --no-header --python-version 3.11 benchmarks/requirements.in --output-file .venv/bench.txt
+	@$(COMPILE) benchmarks/requirements.in --output-file .venv/bench.txt
 	@{ echo "# The lock of benchmarks/requirements.in, for the same machines. Renew it with: make lock"; \
 	   cat .venv/bench.txt; } > .venv/lock.new
 	@mv .venv/lock.new benchmarks/requirements.txt
@@ -96,6 +97,10 @@ clean: ## remove .venv, .venv-bench, caches and the run of PROFILE; data and the
 	@case "$(PROFILE)" in ""|.*|*/*) echo "make clean: PROFILE is '$(PROFILE)', expected a profile's name" >&2; exit 2;; esac
 	rm -rf .venv .venv-bench .cache .snakemake .pytest_cache .ruff_cache "runs/$(PROFILE)"
 	find . -name __pycache__ -type d -not -path "./data/*" -prune -exec rm -rf {} +
+
+# Its progress is for a terminal alone.
+INSTALL = if [ -t 2 ]; then quiet=; else quiet=--quiet; fi; \
+          PYTHONPATH= UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-300}" $(VENV) -m uv pip install $$quiet --require-hashes
 
 # The stamp is written last: an interrupted set-up is taken up again. uv comes at the version and with the
 # hashes that the lock names.
@@ -108,16 +113,12 @@ clean: ## remove .venv, .venv-bench, caches and the run of PROFILE; data and the
 	  echo "$(PYTHON) cannot make a virtual environment; Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	@awk '/^[^ ]/ {keep = /^uv==/} keep' requirements.txt > .venv/uv.txt
 	@PYTHONPATH= $(VENV) -m pip install -qq --disable-pip-version-check --require-hashes -r .venv/uv.txt
-	@if [ -t 2 ]; then quiet=; else quiet=--quiet; fi; \
-	  PYTHONPATH= UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-300}" $(VENV) -m uv pip install $$quiet \
-	  --python $(VENV) --require-hashes -r requirements.txt
+	@$(INSTALL) --python $(VENV) -r requirements.txt
 	@touch .venv/.installed
 
 # TensorFlow and what it needs stay out of .venv: nothing but `make bench` uses them.
 .venv-bench/.installed: benchmarks/requirements.txt | .venv/.installed
 	@echo "Setting up .venv-bench (TensorFlow, for the comparison only) ..." >&2
 	@$(VENV) -m uv venv --quiet --allow-existing --python $(VENV) .venv-bench
-	@if [ -t 2 ]; then quiet=; else quiet=--quiet; fi; \
-	  PYTHONPATH= UV_HTTP_TIMEOUT="$${UV_HTTP_TIMEOUT:-300}" $(VENV) -m uv pip install $$quiet \
-	  --python .venv-bench/bin/python --require-hashes -r benchmarks/requirements.txt
+	@$(INSTALL) --python .venv-bench/bin/python -r benchmarks/requirements.txt
 	@touch .venv-bench/.installed
