@@ -94,23 +94,24 @@ def published(profile: str, arm: str, run: RunName) -> tuple[pd.DataFrame, dict]
 
     Raises InputError where the committed table has none.
     """
-    folder = settings.ROOT / "figures" / profile
-    for name in ("table2.csv", "provenance.json"):
-        runs.require(folder / name, f"make publish PROFILE={profile}")
     every = Published(profile)
+    for name in ("table2.csv", "provenance.json"):
+        runs.require(every.folder / name, f"make publish PROFILE={profile}")
     table = every.table
-    chosen = (table["arm"] == arm) & (table["seed"] == run.seed) & (table["split"] == run.split)
-    for name, value in run.numbers().items():
-        chosen &= table[name] == value
-    rows = table[chosen]
+    rows = _of(table, arm, run)
     if not len(rows):
         there = sorted(set(table.loc[table["arm"] == arm, "seed"]))
         expected = f"one of its rows; of this arm it has seeds {there}" if there else "an arm that it has"
-        raise InputError(folder / "table2.csv", f"no row of {arm} in {run}", expected)
+        raise InputError(every.folder / "table2.csv", f"no row of {arm} in {run}", expected)
     if not run.numbers():  # of the numbers of its Table 2, not of a variant
-        rows = every.rows(str(run))
-        rows = rows[rows["arm"] == arm]
-    return rows.reset_index(drop=True), runs.read_json(folder / "provenance.json")
+        rows = _of(every.rows(str(run)), arm, run)
+    return rows, runs.read_json(every.folder / "provenance.json")
+
+
+def _of(table: pd.DataFrame, arm: str, run: RunName) -> pd.DataFrame:
+    """The rows of an arm in a run; of one that is no variant, those of its variants too."""
+    chosen = {"arm": arm, "split": run.split, "seed": run.seed} | run.numbers()
+    return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)].reset_index(drop=True)
 
 
 def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.DataFrame, dict]:
@@ -137,12 +138,9 @@ def recompute(profile: str, arm: str, run: RunName, threads: int) -> tuple[pd.Da
         if subprocess.run(command, cwd=checkout, env=environment, **how).returncode:
             raise InputError(checkout, "notebooks that failed", "a run to its end; see the lines above")
     summary = checkout / "runs" / profile / "summary"
-    table = read_table2(summary / "table2.csv")
-    rows = table[table["arm"] == arm]
-    for name, value in run.numbers().items():
-        rows = rows[rows[name] == value]
+    rows = _of(read_table2(summary / "table2.csv"), arm, run)
     runs.write_table(checkout / "row.csv", rows)
-    return rows.reset_index(drop=True), runs.read_json(summary / "provenance.json")
+    return rows, runs.read_json(summary / "provenance.json")
 
 
 def compare(ours: pd.DataFrame, committed: pd.DataFrame, reasons: list[str]) -> tuple[str, bool]:
@@ -152,10 +150,9 @@ def compare(ours: pd.DataFrame, committed: pd.DataFrame, reasons: list[str]) -> 
     found = verify.compare_table2(ours, committed, same_machine=not reasons)
     if not found.attrs["compared"]:
         return "No measurement of this row is in the committed table.", False
-    lines = ["Another machine or other versions, so there is a tolerance:", *(f"  {r}" for r in reasons)]
-    lines = lines if reasons else ["The machine and versions of the committed numbers: all must be equal."]
+    equal = ["The machine and versions of the committed numbers: all must be equal."]
     told, agreed = verify.outcome(found)
-    return "\n".join([*lines, *told]), agreed
+    return "\n".join([*(verify.reasons_text(reasons) if reasons else equal), *told]), agreed
 
 
 def check(profile: str, arm: str, run: RunName) -> tuple[str, bool]:
@@ -182,9 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n-synthetic", type=int, help="of a variant, else as in the profile")
     given = parser.parse_args(arguments)
     run = RunName(given.split, given.seed, given.n_winter, given.n_synthetic)
-    text, good = check(given.profile, given.arm, run)
-    print(text)
-    return 0 if good else 1
+    return verify.told(*check(given.profile, given.arm, run))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ training takes another path, and each measure may differ by as much as TOLERANCE
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ import pandas as pd
 
 from lib import runs, settings
 from lib.measurements import read_table2
-from lib.provenance import profile_folder
-from lib.published import Published
+from lib.provenance import need, profile_folder
+from lib.published import Published, folder_of
 from lib.report import aligned, frames_text
 from lib.runs import InputError, command_line
 
@@ -114,9 +113,8 @@ def _rows(table: pd.DataFrame, columns: list[str]) -> set[tuple]:
 
 
 def _among(table: pd.DataFrame, columns: list[str], known: set[tuple]) -> pd.DataFrame:
-    return table[
-        np.array([row in known for row in table[columns].itertuples(index=False, name=None)], bool)
-    ]
+    rows = table[columns].itertuples(index=False, name=None)
+    return table[np.array([row in known for row in rows], bool)]
 
 
 def without(table: pd.DataFrame, others: Published) -> pd.DataFrame:
@@ -131,9 +129,8 @@ def without(table: pd.DataFrame, others: Published) -> pd.DataFrame:
 def differing(differences: pd.DataFrame) -> str:
     """The rows of `compare_table2` as lines in columns, those beyond their tolerance first."""
     rows = [["", "this run", "committed", "points", "tolerance", ""]]
-    for row in differences.sort_values(["beyond", *KEYS], ascending=[False] + [True] * len(KEYS)).to_dict(
-        "records"
-    ):
+    worst = differences.sort_values(["beyond", *KEYS], ascending=[False] + [True] * len(KEYS))
+    for row in worst.to_dict("records"):
         name = f"{row['metric']}, {row['arm']}, {row['protocol']}, {row['split']}, seed {row['seed']}"
         values = ["–" if pd.isna(row[key]) else f"{100 * row[key]:.2f} %" for key in ("ours", "committed")]
         points = "–" if pd.isna(row["points"]) else f"{row['points']:+.2f}"
@@ -146,15 +143,24 @@ def outcome(differences: pd.DataFrame, title: str = "") -> tuple[list[str], bool
     compared, beyond = differences.attrs["compared"], int(differences["beyond"].sum())
     lines = [f"{title}{compared} measurements, {compared - len(differences)} equal, "
              f"{len(differences) - beyond} within tolerance, {beyond} beyond."]  # fmt: skip
-    left = differences.attrs["left"]
-    if left:
+    if left := differences.attrs["left"]:
         lines.append(f"With other numbers than in the committed table, so not compared: {', '.join(left)}.")
-    if differences.attrs["new"]:
-        new = ", ".join(differences.attrs["new"])
-        lines.append(f"Not in the committed table, so not compared: {new}.")
+    if new := differences.attrs["new"]:
+        lines.append(f"Not in the committed table, so not compared: {', '.join(new)}.")
     if len(differences):
         lines.append(differing(differences))
     return lines, not beyond and not left
+
+
+def told(text: str, agreed: bool) -> int:
+    """Print what a comparison found; its exit status."""
+    print(text)
+    return 0 if agreed else 1
+
+
+def reasons_text(reasons: list[str]) -> list[str]:
+    """Why a comparison has a tolerance, as lines; `reasons` of `other_machine`, one at least."""
+    return ["Another machine or other versions, so Table 2 has a tolerance:", *(f"  {r}" for r in reasons)]
 
 
 def verify(profile: str) -> tuple[str, bool]:
@@ -163,14 +169,13 @@ def verify(profile: str) -> tuple[str, bool]:
     InputError for an unknown profile or a file that is missing.
     """
     settings.known_profile(profile)
-    run, kept = profile_folder(profile) / "summary", settings.ROOT / "figures" / profile
-    names = ("table1.json", "table2.csv", "provenance.json")
-    for name in names:
+    run, kept = profile_folder(profile) / "summary", folder_of(profile)
+    for name in ("table1.json", "table2.csv", "provenance.json"):
         runs.require(run / name, f"make reproduce PROFILE={profile}")
         runs.require(kept / name, f"make publish PROFILE={profile}")
-    origin = [runs.read_json(Path(folder) / "provenance.json") for folder in (run, kept)]
+    origin = [runs.read_json(folder / "provenance.json") for folder in (run, kept)]
     tables = [read_table2(folder / "table2.csv") for folder in (run, kept)]
-    taken = runs.read_json(runs.require(run / "evaluation.json", f"make reproduce PROFILE={profile}"))
+    taken = need(profile, "summary/evaluation.json")
     tables[0] = without(tables[0], Published(profile, tuple(taken.get("published", ()))))
     seeds = [sorted(int(seed) for seed in set(table["seed"])) for table in tables]
     if not _rows(tables[0], RUN) & _rows(tables[1], RUN):
@@ -185,15 +190,12 @@ def verify(profile: str) -> tuple[str, bool]:
     if other:
         lines.append(f"{other} Table 2 has a tolerance" + ("." if must_agree else ", Table 1 is only shown."))
     if reasons:
-        lines += [
-            "Another machine or other versions, so Table 2 has a tolerance:",
-            *(f"  {r}" for r in reasons),
-        ]
+        lines += reasons_text(reasons)
     elif not other:
         lines += ["The machine and versions of the committed numbers: everything must be equal."]
     lines += first or ["Table 1 is equal."]
-    told, agreed = outcome(second, "Table 2: ")
-    return "\n".join([*lines, *told]), (not first or not must_agree) and agreed
+    found, agreed = outcome(second, "Table 2: ")
+    return "\n".join([*lines, *found]), (not first or not must_agree) and agreed
 
 
 @command_line
@@ -202,9 +204,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m lib.verify PROFILE", file=sys.stderr)
         return 2
-    text, good = verify(arguments[0])
-    print(text)
-    return 0 if good else 1
+    return told(*verify(arguments[0]))
 
 
 if __name__ == "__main__":
