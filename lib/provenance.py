@@ -16,6 +16,8 @@ from lib import machine, runs, settings
 from lib.evaluation import SIMULATED
 from lib.published import NONE, TRAINING, Published
 
+EXECUTED = "notebooks/{}.ipynb"  # a notebook as a run left it
+
 
 def profile_folder(profile: str) -> Path:
     """Folder of a profile's runs."""
@@ -27,12 +29,15 @@ def need(profile: str, name: str) -> Any:
     return runs.read_json(runs.require(profile_folder(profile) / name, f"make reproduce PROFILE={profile}"))
 
 
-def executed(profile: str, run_names: list[str]) -> dict[str, dict[str, Path]]:
-    """Notebook -> run -> the notebook as executed; the one over all runs stands under `summary`."""
+def left(profile: str, run_names: list[str], file: str) -> dict[str, dict[str, Path]]:
+    """Notebook -> run -> `file`, such as timing/{}.json, of those that are there.
+
+    That of the notebook over all runs stands under `summary`.
+    """
     found: dict[str, dict[str, Path]] = {}
     for notebook in settings.notebook_names():
         for run in [*run_names, "summary"]:
-            path = profile_folder(profile) / run / "notebooks" / f"{notebook}.ipynb"
+            path = profile_folder(profile) / run / file.format(notebook)
             if path.exists():
                 found.setdefault(notebook, {})[run] = path
     return found
@@ -45,15 +50,10 @@ def timing(profile: str, run_names: list[str], others: Published = NONE) -> dict
     reproduce` does not count, nor does the attempt at a notebook that a kill ended. `on_the_clock` is
     None if a notebook was run by hand. `others`: committed runs, whose times are added as they were said.
     """
-    seconds: dict[str, dict[str, float]] = {}
-    spans: list[list[float] | None] = []
-    for notebook in settings.notebook_names():
-        for run in [*run_names, "summary"]:
-            path = profile_folder(profile) / run / "timing" / f"{notebook}.json"
-            if path.exists():
-                found = runs.read_json(path)
-                seconds.setdefault(notebook, {})[run] = found["seconds"]
-                spans.append(found.get("clock"))
+    files = left(profile, run_names, "timing/{}.json")
+    found = {name: {run: runs.read_json(path) for run, path in own.items()} for name, own in files.items()}
+    seconds = {name: {run: one["seconds"] for run, one in own.items()} for name, own in found.items()}
+    spans = [one.get("clock") for own in found.values() for one in own.values()]
     clock = None if None in spans else covered(spans)
     if others.names:
         said = runs.read_json(others.folder / "timing.json")
@@ -140,7 +140,7 @@ def provenance(profile: str, run_names: list[str], others: Published = NONE) -> 
     store = need(profile, "crops/store.json")
     own = need(profile, "winter/store.json") if data["winter"] != SIMULATED else None
     lock = settings.ROOT / "requirements.txt"
-    books = executed(profile, run_names)
+    books = left(profile, run_names, EXECUTED)
     return commit() | {
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None,
         "path": path,
@@ -156,9 +156,8 @@ def provenance(profile: str, run_names: list[str], others: Published = NONE) -> 
 def write_provenance(profile: str, run_names: list[str], others: Published) -> None:
     """Write provenance.json, unless it is newer than every notebook: then it says how those were made."""
     target = profile_folder(profile) / "summary" / "provenance.json"
-    newest = max(
-        p.stat().st_mtime_ns for found in executed(profile, run_names).values() for p in found.values()
-    )
+    books = left(profile, run_names, EXECUTED)
+    newest = max(path.stat().st_mtime_ns for own in books.values() for path in own.values())
     if target.exists() and target.stat().st_mtime_ns > newest:
         return
     runs.write_json(target, provenance(profile, run_names, others))
