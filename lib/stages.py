@@ -27,7 +27,7 @@ from lib.runs import STOPPED, InputError
 from lib.settings import DATA
 
 
-def _write_stores(profile: str, folder: Path, run_names: list[str]) -> None:
+def _write_stores(profile: str, folder: Path) -> None:
     """After the data preparation: keep what the crop stores hold now, and which data it may have fetched."""
     shared = settings.ROOT / "runs" / profile
     stores = {name: shared / name / "store.json" for name in ("crops", "winter")}
@@ -158,7 +158,7 @@ def execute(profile: str, notebook: str, run_names: list[str]) -> int:
         failed.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
         if notebook == DATA:
-            _write_stores(profile, folder, run_names)
+            _write_stores(profile, folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
         kept = folder / "state" / f"{notebook}.json"
         if _outdated(kept, now["state"]):
@@ -200,12 +200,12 @@ def main(arguments: list[str]) -> int:
     shared = settings.ROOT / "runs" / profile
     try:
         settings.known_profile(profile)
-        if not is_summary(notebook) and not parse_run(run_names[0]).repeats(notebook):
-            own = parse_run(run_names[0]).maker(notebook)  # its files are not this variant's to write
-            raise InputError("run", f"{run_names[0]} for notebook {notebook}", str(own))
+        run = None if is_summary(notebook) else parse_run(run_names[0])
+        if run and not run.repeats(notebook):  # its files are not this variant's to write
+            raise InputError("run", f"{run} for notebook {notebook}", str(run.maker(notebook)))
         with _alone(run_folder(profile, notebook, run_names)):
-            if not is_summary(notebook):
-                own = str(parse_run(run_names[0]).maker(DATA))  # a variant takes the data of the run without
+            if run:
+                own = str(run.maker(DATA))  # a variant takes the data of the run without
                 with _alone(shared):
                     # for another notebook too if the shared crops were deleted by hand
                     there = (shared / "crops" / "store.json").exists()
