@@ -49,10 +49,9 @@ def code_digest(source: str) -> str:
     """Hash of what Python code does: comments, docstrings and layout do not count."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
+        match getattr(node, "body", None):
+            case [ast.Expr(ast.Constant(str()) as docstring), *_]:
+                docstring.value = ""
     return _digest(ast.dump(tree))
 
 
@@ -94,16 +93,20 @@ def _listing(folder: Path, parts: Iterable[str] = ("",)) -> str:
     completed or mended one, is noticed. `parts`: the sub-folders that count. Hidden files and downloads under
     way do not.
     """
+
+    def told(name: str, path: Path) -> str:
+        text = _digest(path.read_bytes().hex()) if path.suffix.lower() in LABELS else ""
+        return f"{name} {path.stat().st_size} {text}"
+
     if folder.is_file():
-        text = _digest(folder.read_bytes().hex()) if folder.suffix.lower() in LABELS else ""
-        return _digest(f"{folder.name} {folder.stat().st_size} {text}")
+        return _digest(told(folder.name, folder))
     found = []
     for part in parts:
         there = runs.files_below(folder / part, "a folder of data") if (folder / part).is_dir() else {}
-        for name, path in there.items():
-            if path.suffix != ".part":
-                text = _digest(path.read_bytes().hex()) if path.suffix.lower() in LABELS else ""
-                found.append(f"{(Path(part) / name).as_posix()} {path.stat().st_size} {text}")
+        found += [
+            told((Path(part) / name).as_posix(), path)
+            for name, path in there.items() if path.suffix != ".part"
+        ]  # fmt: skip
     return _digest(*sorted(found))
 
 

@@ -260,9 +260,9 @@ def main(arguments: list[str]) -> int:
     profile, loop = arguments[0], len(arguments) > 1
     settings.known_profile(profile)
     if loop:
-        command = f"make improve PROFILE={profile}"
-        missing = profile_folder(profile) / "seed0/metrics" / LOOP
-        found = _loops(profile) or [runs.require(missing, command)]
+        if not (found := _loops(profile)):
+            missing = profile_folder(profile) / "seed0/metrics" / LOOP
+            raise runs.MissingStep(missing, f"make improve PROFILE={profile}")
         files, write = loop_files(profile), write_loop
     else:
         found = need(profile, "summary/evaluation.json")["runs"]
