@@ -14,10 +14,11 @@ from benchmarks import FOLDER
 from benchmarks.bench_report import spread
 from lib import runs, settings
 from lib.provenance import covered
+from lib.published import TRAINING
 from lib.runs import InputError, command_line
 
-CLASSIFIER = "02_classifier_training"
-ON_GPU = (CLASSIFIER, "03_vae_transfer", "04_generation", "05_retraining")
+_, *ON_GPU = TRAINING  # the first prepares data
+CLASSIFIER = ON_GPU[0]
 
 
 def clocks(profile: str) -> dict[str, dict[str, dict]]:

@@ -26,7 +26,7 @@ from lib.models import build_classifier
 from lib.runs import InputError, command_line, write_json
 from lib.scenes import draw_scenes
 from lib.training import predict, train_classifier
-from lib.visdrone import CLASSES, SETS, read_objects, visdrone_folder
+from lib.visdrone import CAR, CLASSES, SETS, read_objects, visdrone_folder
 
 TARGET = FOLDER / "scene_realism.json"
 BATCH, RATE = 128, 3e-3
@@ -43,11 +43,10 @@ def crops(folder: Path, store: Path, sets: Sequence[str] = tuple(SETS)) -> tuple
 
 def scores(labels: np.ndarray, called: np.ndarray) -> dict:
     """Share of cars and of non-cars called car, accuracy, recall and count per class."""
-    car = CLASSES.index("car")
     present = [k for k in range(len(CLASSES)) if (labels == k).any()]
     return {
-        "car_called_car": float((called[labels == car] == car).mean()),
-        "noncar_called_car": float((called[labels != car] == car).mean()),
+        "car_called_car": float((called[labels == CAR] == CAR).mean()),
+        "noncar_called_car": float((called[labels != CAR] == CAR).mean()),
         "accuracy": float((called == labels).mean()),
         "recall": {CLASSES[k]: float((called[labels == k] == k).mean()) for k in present},
         "counts": {CLASSES[k]: int((labels == k).sum()) for k in present},

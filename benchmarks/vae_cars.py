@@ -13,7 +13,7 @@ from torch import nn
 
 from lib import data, runs, settings
 from lib.acceleration import ComputePath, choose_path
-from lib.autoencoding import Objective
+from lib.autoencoding import Objective, elbo
 from lib.division import Division
 from lib.models import VAE, Classifier, build_vae
 from lib.settings import Run
@@ -73,6 +73,11 @@ def build(run: Run, latent_dim: int, start: str = "transferred") -> tuple[Classi
     if start != "scratch":
         transfer(classifier, vae, start == "mirrored")
     return classifier, vae
+
+
+def bound(vae: VAE, images: np.ndarray, path: ComputePath) -> dict[str, float]:
+    """`elbo` without what it says of each dimension."""
+    return {key: value for key, value in elbo(vae, images, path).items() if key != "kl_per_dimension"}
 
 
 def read_options(

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import FOLDER
-from benchmarks.vae_cars import DEFAULTS, OBJECTIVE, read_cars
+from benchmarks.vae_cars import BATCH, OBJECTIVE, RATE, bound, read_cars
 from lib import quality, runs
 from lib.acceleration import choose_path
-from lib.autoencoding import Objective, elbo, train_vae
+from lib.autoencoding import train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import EMBEDDING, build_vae, count_parameters
@@ -56,27 +56,23 @@ def build_v1() -> nn.Module:
     return vae
 
 
-def compare(run: Run, steps: int, batch_size: int, rate: float, objective: Objective) -> dict:
+def compare(run: Run, steps: int) -> dict:
     """Train both on the run's cars; measures by name."""
     cars, path, found = read_cars(run), choose_path(), {}
+    schedule = Schedule(steps, BATCH, RATE, run.seed)
     for name, build in (("V1", build_v1), ("V4", build_vae)):
         torch.manual_seed(run.seed)
         vae = build()
         assert count_parameters(vae)[:2] == (2_243_960, 2_235_960)
         transfer(load_classifier(run.need("classifier.safetensors"))[0], vae)
         started = time.time()
-        train_vae(
-            vae, cars.learnt, Schedule(steps, batch_size, rate, run.seed), path=path, objective=objective
-        )
+        train_vae(vae, cars.learnt, schedule, path=path, objective=OBJECTIVE)
         seconds = round(time.time() - started, 1)
         made = generate(vae, cars.winter, 1000, path, seed=run.seed)
-        found[name] = {k: v for k, v in elbo(vae, cars.heldout, path).items() if k != "kl_per_dimension"}
-        ratio = quality.sharpness(made).mean() / quality.sharpness(cars.winter).mean()
-        found[name]["sharpness_ratio"] = float(ratio)
-        found[name]["seconds"] = seconds
+        ratio = float(quality.sharpness(made).mean() / quality.sharpness(cars.winter).mean())
+        found[name] = bound(vae, cars.heldout, path) | {"sharpness_ratio": ratio, "seconds": seconds}
         print(name, {k: round(v, 2) for k, v in found[name].items()}, flush=True)
-    found["steps"], found["batch_size"], found["objective"] = steps, batch_size, objective._asdict()
-    return found
+    return found | {"steps": steps, "batch_size": BATCH, "objective": OBJECTIVE._asdict()}
 
 
 @runs.command_line
@@ -87,8 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args(arguments)
     place = Run.at(options.run, "vae_heads")
-    result = compare(place, options.steps, DEFAULTS["batch_size"], DEFAULTS["rate"], OBJECTIVE)
-    runs.write_json(FOLDER / "vae_heads.json", result)
+    runs.write_json(FOLDER / "vae_heads.json", compare(place, options.steps))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from benchmarks.vae_cars import (
     OBJECTIVE,
     RATE,
     Cars,
+    bound,
     build,
     conditions,
     earlier,
@@ -28,7 +29,7 @@ from benchmarks.vae_cars import (
 )
 from lib import quality, runs, settings
 from lib.acceleration import ComputePath
-from lib.autoencoding import Objective, elbo, train_vae
+from lib.autoencoding import Objective, train_vae
 from lib.batches import Schedule
 from lib.generation import generate
 from lib.models import LATENT_DIM, VAE
@@ -73,10 +74,7 @@ def drawing() -> dict:
 
 def measure(vae: VAE, cars: Cars, judge: torch.nn.Module, path: ComputePath, seed: int) -> dict:
     """Bound and images of one autoencoder."""
-    found = {
-        part: {key: value for key, value in elbo(vae, images, path).items() if key != "kl_per_dimension"}
-        for part, images in (("heldout", cars.heldout), ("training", cars.winter))
-    }
+    found = {"heldout": bound(vae, cars.heldout, path), "training": bound(vae, cars.winter, path)}
     for name, how in drawing().items():
         made = generate(vae, cars.winter, IMAGES, path, seed=seed, **how)
         measures = quality.set_quality(made, cars.heldout, lambda x: embed(judge, x, path), seed, "judge")
