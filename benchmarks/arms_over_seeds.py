@@ -211,30 +211,39 @@ def _place(entry: Mapping) -> tuple[np.ndarray, np.ndarray]:
     return gain, reach
 
 
+def _seed_count(cell: Mapping) -> int:
+    """Of how many seeds a cell is."""
+    return len(cell["arms"]["oversampled"]["seeds"])
+
+
 def trade_figure(found: dict) -> Figure:
     """What an arm gains in winter cars and pays in winter non-cars, for each number of winter crops.
 
-    Filled: with a generator; hollow: the same arm without one. InputError without such an arm.
+    Filled: with a generator; hollow: the same arm without one. Numbers of winter crops with fewer seeds than
+    others are left out. InputError without such an arm.
     """
     cells = with_most_samples(found["cells"])
     if not cells:
         raise runs.InputError(found["profile"], "no arm 'oversampled'", "one to compare the new cars with")
+    seeds = max(map(_seed_count, cells))
+    # Intervals of few seeds would hide all beside them.
+    cells = [cell for cell in cells if _seed_count(cell) == seeds]
     lines, columns = -(-len(cells) // PANELS), min(len(cells), PANELS)
     size = (3.2 + 3 * columns, 1.5 + 3.4 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for axis in axes.flat[len(cells) :]:
         axis.remove()
-    looks = [*TWINS.items(), ("winter",), ("classic",)]  # arms of the same shape and colour
+    looks = [*TWINS.items(), ("winter",), ("classic",), ("vae_decoder",)]  # arms of the same shape and colour
+    colours = [*sns.color_palette("colorblind", len(looks) - 1), "black"]  # the last: the paper's
     for axis, cell in zip(axes.flat, cells, strict=False):
-        for alike, shape, colour in zip(looks, "osD^Xv", sns.color_palette("colorblind"), strict=False):
+        for alike, shape, colour in zip(looks, "osD^XvP", colours, strict=True):
             for name in alike:
                 if CONTROL not in cell["arms"].get(name, {}).get("against", {}):
                     continue
                 (x, y), (across, up) = _place(cell["arms"][name])
-                axis.errorbar(x, y, yerr=up, xerr=across, fmt=shape, color=colour,
-                              fillstyle="full" if name in TWINS else "none", markersize=7, elinewidth=0.8,
-                              label=ARMS[name].label)  # fmt: skip
-        seeds = len(cell["arms"]["oversampled"]["seeds"])
+                fill = "full" if ARMS[name].samples else "none"
+                axis.errorbar(x, y, yerr=up, xerr=across, fmt=shape, color=colour, fillstyle=fill,
+                              markersize=7, elinewidth=0.8, label=ARMS[name].label)  # fmt: skip
         axis.axhline(0, color="grey", linewidth=0.8)
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.set(title=f"{cell['n_winter']} winter crops, {seeds} seeds")

@@ -13,6 +13,7 @@ SEEDS = (0, 1, 2)
 ARMS = {  # recall and false cars in winter, for seed 0; the others are a little off
     "none": (0.60, 0.20), "continued": (0.62, 0.21), "winter": (0.82, 0.30), "oversampled": (0.95, 0.50),
     "vae_transfer": (0.94, 0.45), "vae_recoloured": (0.90, 0.25), "oversampled_recoloured": (0.91, 0.26),
+    "vae_decoder": (0.80, 0.35),
 }  # fmt: skip
 OFF = {0: 0.0, 1: 0.01, 2: -0.02}
 
@@ -85,6 +86,15 @@ def test_means_and_differences_are_those_of_the_seeds(grid, capsys):
     printed = capsys.readouterr().out
     assert "811 winter crops, 1000 new cars\n  before (3 seeds): winter_car_recall 59" in printed
     assert target().with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_figure_shows_the_papers_arm_and_leaves_out_what_has_fewer_seeds(grid):
+    figure = arms_over_seeds.trade_figure(arms_over_seeds.summary("embedded"))
+    (axis,) = figure.axes
+    assert axis.get_title() == "811 winter crops, 3 seeds"
+    drawn = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    (x,), (y,) = drawn["after, equation 1 alone"][0].get_data()
+    assert (x, y) == pytest.approx((14, 18 + 100 * (8 - 2) * np.mean(list(OFF.values()))))
 
 
 def test_starts_of_the_autoencoder_are_paired_by_seed(grid):
