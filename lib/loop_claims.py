@@ -8,6 +8,8 @@ from pathlib import Path
 from lib import runs
 from lib.intervals import ROUNDING
 from lib.report import machine_text
+from lib.run_names import parse_run
+from lib.run_plan import plan
 from lib.runs import InputError
 from lib.settings import make_command
 from lib.table2 import counted, titled
@@ -44,10 +46,20 @@ def loop_tables(figures: Path) -> list[str]:
             gained = sum(map(_gained, found))
             told += f", a weak class {100 * GAINED:.0f} points better in {gained}"
         title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
-        command = make_command("improve", profile)
+        command = _command(profile, list(reports))
         rows = [["class (objects)", *WAYS.values()], *_changes(found)]
         tables.append(titled(title, command, _time(figures / profile, list(reports)), rows))
     return tables
+
+
+def _command(profile: str, run_names: Sequence[str]) -> str:
+    """What makes these loops: seeds beyond the profile's own have to be named."""
+    command = make_command("improve", profile)
+    if set(run_names) <= set(plan(profile, "", "")):
+        return command
+    names = [parse_run(name) for name in run_names]
+    seeds, splits = " ".join(str(name.seed) for name in names), " ".join({name.split: 0 for name in names})
+    return f'{command} SEEDS="{seeds}" SPLITS="{splits}"'
 
 
 def _time(folder: Path, seeds: Sequence[str]) -> str:

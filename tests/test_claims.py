@@ -408,6 +408,9 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     (text,) = loop_claims.loop_tables(tmp_path)
     assert "something kept in 0 of 2 seeds, a weak class 5 points better in 0" in text
     assert text.splitlines()[4:] == ["| car under snow (100, weak in 2 of 2 seeds) | +0.0 | – | – |"]
+    runs.write_json(folder / "seed3/weak_classes.json", loop_report(None, ["car"], OLD, OLD))
+    (more,) = loop_claims.loop_tables(tmp_path)  # that seed is not the profile's own
+    assert '`make improve PROFILE=visdrone-val SEEDS="0 1 3" SPLITS="object"`, not timed' in more
 
 
 def test_the_loop_stands_beside_what_it_is_compared_with(tmp_path):
