@@ -39,7 +39,10 @@ NAMES = {name: name for name in CLASSES} | {
 }
 NAMES |= {f"{name}s": ours for name, ours in NAMES.items()} | {"buses": "bus", "people": "pedestrian"}
 _NO_LABELS = {"classes.txt", "readme.txt", "license.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
+_BOXES = (".txt", ".xml", ".json")  # files with boxes of pictures, of kinds that are not read too
+_FOR_BOXES = ("labels", "annotations")  # folders of these
 _NO_FLIGHT = {"images", "labels", "annotations", "train", "val", "valid", "test"}  # layout, no flights
+_ONE_EACH = "pictures of one object each, or winter_source: frames, with YOLO or VisDrone boxes (.txt)"
 
 
 @dataclass
@@ -157,14 +160,18 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
     folder has a class name, all of them cars. Other folders are flights, but for those of a layout (`train`);
     without them the flight is in the file name (`_flight`). Rows are in the order of flight and picture.
     Raises InputError: missing folder, no picture, a picture that cannot be read, one outside of class folders
-    where there are some, a label file beside a picture (frames with boxes are no crops).
+    where there are some, files of boxes (`_holds_boxes`), as frames with boxes are no crops.
     """
     folder = Path(folder)
     files = _files(folder)
     paths = _pictures(folder, files)
     for path in files:
-        if _beside_picture(path, folder, paths):
-            raise InputError(path, "a label file beside a picture", "pictures of one object each (or frames)")
+        if _holds_boxes(path, folder, paths):
+            raise InputError(path, "a label file of pictures", _ONE_EACH)
+    beside = [folder.parent / name for name in _FOR_BOXES] if folder.name.lower() == "images" else []
+    for path in (place / f"{name}{end}" for place in beside for end in _BOXES for name in paths):
+        if path.is_file():
+            raise InputError(path, "a label file of pictures", _ONE_EACH)
     places = {name: _class_folder(name) for name in paths}
     by_class = any(place is not None for place in places.values())
     rows = []
@@ -187,6 +194,13 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
 def _beside_picture(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
     """Whether a file is text with a picture of its name beside it: a label file in any case."""
     return path.suffix.lower() == ".txt" and path.relative_to(folder).with_suffix("").as_posix() in paths
+
+
+def _holds_boxes(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
+    """Whether a file is of a kind that may hold boxes, and beside a picture of its name or in `labels/`."""
+    below = path.relative_to(folder)
+    placed = any(part.lower() in _FOR_BOXES for part in below.parts[:-1])
+    return path.suffix.lower() in _BOXES and (placed or below.with_suffix("").as_posix() in paths)
 
 
 def _may_label(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
@@ -216,7 +230,7 @@ def _label_files(folder: Path, files: list[Path], paths: dict[str, Path]) -> dic
     for name in paths:
         parts = name.split("/")
         places = [name]
-        for other in ("labels", "annotations"):
+        for other in _FOR_BOXES:
             places.append("/".join([*parts[:-1], other, parts[-1]]))
             places += ["/".join([*parts[:k], other, *parts[k + 1 :]])
                        for k, part in enumerate(parts[:-1]) if part.lower() == "images"]  # fmt: skip
@@ -307,14 +321,14 @@ def open_winter(
 
 
 def _guess(folder: Path) -> tuple[str, str]:
-    """(source, boxes) of a folder: label files make it frames; commas in them VisDrone rows."""
+    """(source, boxes) of a folder: label files make it frames; seven commas in a row VisDrone rows."""
     files = _files(folder)
     stems = {path.stem for path in files if path.suffix.lower() in PICTURES}
     for path in files:
         if path.suffix.lower() == ".txt" and path.stem in stems:
-            first = path.read_text(encoding="utf-8", errors="replace")[:200]
-            if first.strip():
-                return "frames", "visdrone" if "," in first else "yolo"
+            first = path.read_text(encoding="utf-8", errors="replace").strip()[:200]
+            if first:
+                return "frames", "visdrone" if first.splitlines()[0].count(",") > 6 else "yolo"
     return "crops", "yolo"
 
 
@@ -325,7 +339,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lib.winter", description=about)
     parser.add_argument("folder", type=Path, help="crops, or frames with YOLO or VisDrone label files")
     parser.add_argument("--source", choices=SOURCES, help="default: frames if there are label files")
-    parser.add_argument("--boxes", choices=BOXES, help="default: VisDrone if rows have commas")
+    parser.add_argument("--boxes", choices=BOXES, help="default: VisDrone if rows have seven commas")
     parser.add_argument("--names", help="class names by number: car,truck,... (default: from classes.txt)")
     options = parser.parse_args(arguments)
     source, boxes = _guess(options.folder)

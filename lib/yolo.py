@@ -69,13 +69,16 @@ def read_yolo(
 
     A row is `class x y width height`, centre and size as shares (0..1) of frame_size (width,
     height). Edges are rounded to the nearest pixel and cut at the frame. Raises InputError (file,
-    line, found, expected): other than 5 numbers, values outside 0..1, a class number >= `classes`.
+    line, found, expected): commas, other than 5 numbers, values outside 0..1, a class number >= `classes`.
     """
     rows = []
     for number, text in enumerate(_text(path).splitlines(), 1):
         fields = text.split()
         if not fields:
             continue
+        if "," in text:
+            expected = "5 numbers with points, spaces between them (commas: winter_boxes: visdrone)"
+            raise InputError(path, f"commas in {text[:40]!r}", expected, number)
         if len(fields) != 5:
             raise InputError(path, f"{len(fields)} fields", "5: class x y width height", number)
         if not _CLASS_ID.fullmatch(fields[0]) or int(fields[0]) >= classes:

@@ -399,8 +399,30 @@ def test_pictures_named_by_hashes_are_one_flight(tmp_path):
 def test_frames_with_boxes_are_no_crops(yolo):
     save(yolo / "images/monday/b.png", np.zeros((9, 9, 3), np.uint8))
     write(yolo / "images/monday/b.txt", "0 0.5 0.5 0.1 0.1")
-    with pytest.raises(InputError, match=r"b.txt: found a label file beside a picture"):
+    with pytest.raises(InputError, match=r"b.txt: found a label file of pictures"):
         find_crops(yolo)
+
+
+@pytest.mark.parametrize("name", ["labels/monday/a.txt", "annotations/coco.json", "images/monday/a.xml"])
+def test_frames_whose_boxes_lie_elsewhere_are_no_crops(tmp_path, name, capsys):
+    """Else every frame would be the crop of one car."""
+    save(tmp_path / "images/monday/a.png", np.zeros((90, 160, 3), np.uint8))
+    write(tmp_path / name, "")
+    with pytest.raises(InputError, match="found a label file of pictures, expected pictures of one object"):
+        find_crops(tmp_path)
+    assert main([str(tmp_path)]) == 2
+    if name.startswith("labels"):
+        with pytest.raises(InputError, match="monday/a.txt: found a label file of pictures"):
+            find_crops(tmp_path / "images")
+
+
+def test_rows_with_commas_are_told(yolo, capsys):
+    for text in ("0,0.5,0.5,0.2,0.2", "0 0,5 0,5 0,2 0,2"):
+        write(yolo / "labels/monday/a.txt", text)
+        write(yolo / "labels/tuesday/a.txt", text)
+        assert main([str(yolo)]) == 2
+        said = capsys.readouterr().err
+        assert f"a.txt:1: found commas in '{text}', expected 5 numbers with points, spaces between" in said
 
 
 def test_people_beside_pedestrians_are_visdrones_other_class(yolo):
