@@ -103,9 +103,8 @@ def read_parameters(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # the second: no UTF-8, a date that is none
         mark = getattr(error, "problem_mark", None)
-        raise InputError(
-            path, getattr(error, "problem", str(error)), "YAML", mark.line + 1 if mark else None
-        ) from None
+        found = " ".join(str(getattr(error, "problem", None) or error).split()).removeprefix("found ")
+        raise InputError(path, found, "YAML", mark.line + 1 if mark else None) from None
     if values is None:
         return {}, {}
     if not isinstance(values, dict):
@@ -161,7 +160,7 @@ def check_profile(profile: str) -> dict[str, list[int]]:
             for split, seeds in plan.items():
                 if split not in SPLITS or not _whole(seeds, 0) or len(set(seeds)) < len(seeds):
                     expected = "object or sequence: [seeds], each once"
-                    raise InputError(path, f"{split}: {seeds}", expected, lines[split])
+                    raise InputError(path, f"{split}: {seeds}", expected, lines.get(split))
             plan = plan or dict(DEFAULT_RUNS)
             listed = variants(profile)
             for name in listed:
@@ -177,7 +176,8 @@ def check_profile(profile: str) -> dict[str, list[int]]:
                     expected = "SEEDS, SPLITS or profile.yaml"
                     raise InputError(path, f"{name} in a parameter file", expected, lines[name])
             if values.get("profile") != profile:
-                raise InputError(path, f"profile: {values.get('profile')}", f"profile: {profile}")
+                found = f"profile: {values['profile']}" if "profile" in values else "no profile"
+                raise InputError(path, found, f"profile: {profile}", lines.get("profile"))
     return plan
 
 

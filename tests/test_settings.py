@@ -288,3 +288,18 @@ def test_a_run_by_its_folder(repository):
     assert (run.profile, str(run.name), run.folder) == ("embedded", "seed2-sequence", folder)
     with pytest.raises(InputError, match="another.*found no run of this checkout, expected a folder below"):
         settings.Run.at(repository / "another" / "embedded" / "seed2", "06_evaluation")
+
+
+@pytest.mark.parametrize("file, text, told", [
+    ("profile", "object: [0]\n1: [2]\n", "profile.yaml: found 1: [2], expected object or sequence"),
+    ("profile", "no: [2]\n", "profile.yaml: found False: [2], expected object or sequence"),
+    ("training", "steps: 3\nprofile: other\n", "training.yaml:2: found profile: other, expected profile: mi"),
+    ("training", "steps: 3\n", "training.yaml: found no profile, expected profile: mine"),
+    ("training", "\tsteps: 3\n", r"training.yaml:1: found character '\t' that cannot start any token, exp"),
+    ("training", "profile: '\0'\n", "training.yaml: found unacceptable character #x0000: special char"),
+])  # fmt: skip
+def test_faults_of_a_profile_are_one_line(profile, file, text, told):
+    profile(**{file: text})
+    with pytest.raises(InputError) as caught:
+        check_profile("mine")
+    assert told in str(caught.value) and "\n" not in str(caught.value)
