@@ -36,11 +36,15 @@ def find_objects(
     source "scenes" draws into the profile's folder (once). source "visdrone" takes
     `folder` as it is; if that is empty, the folder under DRONE_DATA (or `../shared/data` beside the
     repository) as it is if one of `sets` is there; else `data/visdrone`, where those of `sets` that are
-    not there are downloaded, unless DRONE_DATA is set. Raises InputError for another source, a named folder
-    that does not exist or is not asked for, and faulty annotations; what `download` raises.
+    not there are downloaded, unless DRONE_DATA is set. Raises InputError for another source or set, a named
+    folder that does not exist or is not asked for, and faulty annotations; what `download` raises.
     """
     if source not in SOURCES:
         raise InputError("source", repr(source), f"one of {', '.join(SOURCES)}")
+    if source == "visdrone":
+        for name in sets or ["nothing"]:  # what is wrong with them is no fault of the folder
+            if name not in SETS:
+                raise InputError("sets", repr(name), f"one of {', '.join(SETS)}")
     if source == "scenes" and folder:
         raise InputError("data_folder", repr(folder), "source: visdrone, or no folder")
     if source == "scenes":

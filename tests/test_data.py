@@ -105,6 +105,15 @@ def test_an_unknown_set(place):
         find(["vall"])
 
 
+@pytest.mark.parametrize("sets", [["valid"], ["VisDrone2019-DET-val"], ["val", "test"], [], [3]])
+def test_a_fault_of_the_sets_is_none_of_the_folder(own, asked, monkeypatch, sets):
+    make_set(own, "val")
+    monkeypatch.setenv("DRONE_DATA", str(own))
+    with pytest.raises(InputError, match="^sets: found .*, expected one of train, val, test-dev$"):
+        find(sets)
+    assert asked == []
+
+
 # Winter pictures of the user
 
 
