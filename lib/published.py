@@ -25,10 +25,7 @@ TRAINING = (
     "01_data_preparation", "02_classifier_training", "03_vae_transfer", "04_generation", "05_retraining",
 )  # fmt: skip
 VALIDATION = ("split", "n_winter", "seed", "arm", "metric", "value")  # columns of validation.csv
-FREE = (  # in these runs of one table may differ: how they compute, where their data lie, what else they make
-    "profile", "device", "precision", "memory_format", "compiler", "data_folder", "winter_folder", "arms",
-    "starts",
-)  # fmt: skip
+FREE = (*settings.FREE, "profile", "arms", "starts")  # in these runs of one table may differ
 
 
 def folder_of(profile: str) -> Path:

@@ -31,6 +31,8 @@ OUTSIDE = ("_folder", "_flight")  # how parameters end that name a place outside
 DATA = "01_data_preparation"  # the notebook that all others need
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 DEFAULT_RUNS = {"object": [0]}  # of a profile without profile.yaml, as `embedded`
+# How runs compute and where their data lie: free within a profile, as no number is meant to depend on it.
+FREE = ("device", "precision", "memory_format", "compiler", "data_folder", "winter_folder")
 
 
 def notebook_names() -> list[str]:
@@ -349,8 +351,9 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
     cell is run again (a Run is there), later cells have assigned names of their own: then
     only what is declared counts.
     A number of VARIED that is not the profile's makes the run a variant with a folder of its own.
-    Raises InputError for an unknown parameter, a wrong type or an unknown split; a profile without files has
-    the defaults under a name of its own (as the tests of the notebooks use it).
+    Raises InputError for an unknown parameter, a wrong type, an unknown split or a value that is not the one
+    of the profile's file; a profile without files has the defaults under a name of its own (as the tests of
+    the notebooks use it).
     """
     known = declared(notebook)
     given = {k: v for k, v in names.items() if not k.startswith("_") and k not in _NOT_PARAMETERS}
@@ -368,7 +371,23 @@ def start(notebook: str, names: dict[str, Any]) -> Run:
         raise InputError(
             f"notebooks/{notebook}.ipynb", f"split = {run.split!r}", f"one of {', '.join(SPLITS)}"
         )
+    _check_own(run, given)
     return run
+
+
+def _check_own(run: Run, given: dict[str, Any]) -> None:
+    """What lies in a profile's folder is by the profile's files: a notebook that is opened with another
+    profile's name has still the defaults. Two flights of one's own lie apart, with what is asked of them."""
+    file = parameter_file(run.profile, run.notebook)
+    if file is None or given.get("first_flight"):
+        return
+    listed, lines = read_parameters(file)
+    own = values(run.profile, run.notebook, run.name)
+    for name in listed.keys() & given.keys() - {*FREE, *VARIED}:
+        if given[name] != own[name]:
+            found = f"{name} = {own[name]!r}, but {given[name]!r} in notebooks/{run.notebook}.ipynb"
+            expected = "the same (papermill -f gives it), or a profile of your own"
+            raise InputError(file, found, expected, lines[name])
 
 
 _NOT_PARAMETERS = {"In", "Out", "get_ipython", "exit", "quit", "open", "Path", "root", "settings", "start"}

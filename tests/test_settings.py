@@ -213,6 +213,17 @@ def test_a_missing_file_of_an_earlier_notebook_names_the_command(repository):
         run.need("division.npz")
 
 
+def test_a_profile_s_results_are_by_its_files(profile):
+    """A notebook that is opened with a profile's name has still the defaults of the embedded one."""
+    profile(training="profile: mine\nsteps: 9\nwinter_folder: /here\n", profile="object: [0]\n")
+    given = {"profile": "mine", "seed": 0, "steps": 9, "winter_folder": "/there"}
+    assert start("02_classifier_training", given).profile == "mine"
+    told = "training.yaml:2: found steps = 9, but 3 in notebooks/02_classifier_training.ipynb, expected the s"
+    with pytest.raises(InputError, match=told):
+        start("02_classifier_training", given | {"steps": 3})
+    assert start("02_classifier_training", {"profile": "embedded", "seed": 0, "steps": 3})  # it has no file
+
+
 def test_another_number_makes_a_run_of_its_own(profile, repository):
     """Of a notebook by hand too: what a reader tries never overwrites the profile's results."""
     profile(training="profile: mine\n", profile="object: [0]\n")
