@@ -103,8 +103,9 @@ def verdict(
     differences; `clear`: the interval over seeds excludes 0 (None for fewer than two seeds).
     Entries without a partner in `against` have better = None. `winter` and `winter_noncars` say
     where the crops are from; of non-cars from two places (it may depend on the seed) the one that
-    moved further counts. `without`: (split, n_winter, arm) that are no arm, as nothing was kept of them
-    (`collect.kept_nothing`). Raises InputError for winter cars from two places.
+    moved further counts. closed_gap is of the way from the control: None against another. `without`: (split,
+    n_winter, arm) that are no arm, as nothing was kept of them (`collect.kept_nothing`). Raises InputError
+    for winter cars from two places.
     """
     name = {CONTROL: "difference", BEFORE: "change"}[against]
     setting = [column for column in GROUP if column not in ("metric", "winter")]
@@ -132,7 +133,8 @@ def verdict(
             "winter": winter_of(group, "winter_car_recall"), "winter_noncars": winter_of(group, NONCARS),
             "against": against, "pairs": gain.get(f"{name}_pairs", 0), "gain": moved,
             "gain_low": low, "gain_high": gain.get(f"{name}_high"), "clear": None if low is None else low > 0,
-            "guards": guards, "closed_gap": gain.get("closed_gap"),
+            "guards": guards,
+            "closed_gap": gain.get("closed_gap") if against == CONTROL else None,
             "better": moved > ROUNDING and all(guard["kept"] for guard in guards.values()) if known else None,
         })  # fmt: skip
     return entries

@@ -131,8 +131,10 @@ def test_a_gain_of_nothing_but_rounding_is_none():
 
 def test_verdict_against_the_classifier_before(tmp_path):
     summary = summarise(three_arms(noncar_called_car=115))
-    assert verdict(summary)[0]["better"] is True  # 1.5 points above the control
+    (found,) = verdict(summary)
+    assert found["better"] is True and found["closed_gap"] > 0  # 1.5 points above the control
     (found,) = verdict(summary, against="none")
+    assert found["closed_gap"] is None  # of the way from the control, so it says nothing of this gain
     assert found["better"] is False and found["guards"]["noncar_called_car"]["moved"] == pytest.approx(0.025)
     write_json(tmp_path / "verdict.json", [found])  # NaN would be an error
 
