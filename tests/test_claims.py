@@ -211,8 +211,13 @@ def test_the_headline_has_the_paper_beside_ours_an_arm_a_row(figures):
     lines = [[cell.strip() for cell in line.strip("|").split("|")]
              for line in claims.headline(figures).split("\n\n")[1].splitlines()]  # fmt: skip
     assert [len(line) for line in lines] == [4] * len(lines)
-    assert lines[2][1:3] == ["–", "`make reproduce`, 10 min on 2 cores"]
-    assert lines[2][3] == f"`make reproduce PROFILE={claims.GRID}`, 10 min on 2 cores"
+    assert lines[0][2:] == [f"`{claims.GRID}`", "`embedded`"]
+    assert lines[2][1] == "VisDrone-DET, 8,629 frames"
+    assert lines[3][:2] == ["winter; split by", "photographed; object"]
+    assert lines[3][2:] == ["simulated winter; object"] * 2
+    assert lines[-1][:2] == ["command, time", "–"]
+    assert lines[-1][2] == f"`make reproduce PROFILE={claims.GRID}`, 10 min on 2 cores"
+    assert lines[-1][3] == "`make reproduce`, 10 min on 2 cores"
     leaky = next(k for k, line in enumerate(lines) if "(as in the paper)" in line[0])
     arms = lines[leaky + 1 : leaky + 1 + len(claims.SHOWN)]
     assert [line[0] for line in arms] == [ARMS[name].label for name in claims.SHOWN]
@@ -263,6 +268,14 @@ def test_write_replaces_only_what_stands_between_the_marks(tmp_path):
     assert "(as in the paper)" in once[0] and "**Profile `embedded`" in once[1]
     claims.write(tmp_path)
     assert [page.read_text(encoding="utf-8") for page in pages] == once
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["embedded"], 2)])
+def test_who_asks_for_help_changes_no_page(monkeypatch, capsys, arguments, status):
+    monkeypatch.setattr(claims, "write", lambda: pytest.fail("pages were written"))
+    with pytest.raises(SystemExit) as ended:
+        claims.main(arguments)
+    assert ended.value.code == status
 
 
 @pytest.mark.parametrize("spoilt", [0, 1])
