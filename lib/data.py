@@ -14,7 +14,7 @@ from lib.runs import InputError, MissingStep, read_json, require
 from lib.scenes import draw_scenes
 from lib.settings import DATA, ROOT, Run
 from lib.snow import snow
-from lib.visdrone import CAR, MINIMUM_SIDE, OFFICIAL, SETS, Objects, read_objects, sets_folder
+from lib.visdrone import CAR, MINIMUM_SIDE, OFFICIAL, SETS, Objects, check_sets, read_objects, sets_folder
 from lib.winter import BOXES, open_winter
 
 SOURCES = ("scenes", "visdrone")
@@ -42,9 +42,7 @@ def find_objects(
     if source not in SOURCES:
         raise InputError("source", repr(source), f"one of {', '.join(SOURCES)}")
     if source == "visdrone":
-        for name in sets or ["nothing"]:  # what is wrong with them is no fault of the folder
-            if name not in SETS:
-                raise InputError("sets", repr(name), f"one of {', '.join(SETS)}")
+        check_sets(sets)  # what is wrong with them is no fault of the folder that is looked for next
     if source == "scenes" and folder:
         raise InputError("data_folder", repr(folder), "source: visdrone, or no folder")
     if source == "scenes":
@@ -69,7 +67,7 @@ def find_objects(
 
 
 def _complete(place: Path, name: str) -> bool:
-    return name in SETS and count_files(place / OFFICIAL.format(name)) == (SETS[name], SETS[name])
+    return count_files(place / OFFICIAL.format(name)) == (SETS[name], SETS[name])
 
 
 def cut(run: Run, objects: Objects) -> CropStore:

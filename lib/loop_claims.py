@@ -57,8 +57,8 @@ def _command(profile: str, run_names: Sequence[str]) -> str:
     command = make_command("improve", profile)
     if set(run_names) <= set(plan(profile, "", "")):
         return command
-    names = [parse_run(name) for name in run_names]
-    seeds, splits = " ".join(str(name.seed) for name in names), " ".join({name.split: 0 for name in names})
+    parts = [(str(name.seed), name.split) for name in map(parse_run, run_names)]
+    seeds, splits = (" ".join(dict.fromkeys(part)) for part in zip(*parts, strict=True))
     return f'{command} SEEDS="{seeds}" SPLITS="{splits}"'
 
 

@@ -383,8 +383,8 @@ def _check_own(run: Run, given: dict[str, Any]) -> None:
         return
     listed, lines = read_parameters(file)
     own = values(run.profile, run.notebook, run.name)
-    for name in listed.keys() & given.keys() - {*FREE, *VARIED}:
-        if given[name] != own[name]:
+    for name in listed:
+        if name in given and given[name] != own[name] and name not in (*FREE, *VARIED):
             found = f"{name} = {own[name]!r}, but {given[name]!r} in notebooks/{run.notebook}.ipynb"
             expected = "the same (papermill -f gives it), or a profile of your own"
             raise InputError(file, found, expected, lines[name])

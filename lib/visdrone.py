@@ -245,6 +245,13 @@ def _frames_of_set(folder: Path, images: bool) -> list[str]:
     return frames
 
 
+def check_sets(sets: Sequence[str]) -> None:
+    """InputError for none of VisDrone's sets, or one that it does not have."""
+    for name in sets or ["nothing"]:
+        if name not in SETS:
+            raise InputError("sets", repr(name), "one of " + ", ".join(SETS))
+
+
 def read_objects(
     folder: str | os.PathLike, rows: str = "strict", minimum_side: int = MINIMUM_SIDE, images: bool = True,
     sets: Sequence[str] = tuple(SETS),
@@ -259,9 +266,7 @@ def read_objects(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "a folder with " + " or ".join(map(OFFICIAL.format, SETS)))
-    for name in sets:
-        if name not in SETS:
-            raise InputError("sets", repr(name), "one of " + ", ".join(SETS))
+    check_sets(sets)
     present = [name for name in SETS if name in sets and (folder / OFFICIAL.format(name)).is_dir()]
     if not present:
         raise InputError(folder, "no set", "a folder named " + " or ".join(map(OFFICIAL.format, sets)))

@@ -41,7 +41,7 @@ NAMES |= {f"{name}s": ours for name, ours in NAMES.items()} | {"buses": "bus", "
 _NO_LABELS = {"classes.txt", "readme.txt", "license.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 _BOXES = (".txt", ".xml", ".json")  # files with boxes of pictures, of kinds that are not read too
 _FOR_BOXES = ("labels", "annotations")  # folders of these
-_NO_FLIGHT = {"images", "labels", "annotations", "train", "val", "valid", "test"}  # layout, no flights
+_NO_FLIGHT = {"images", *_FOR_BOXES, "train", "val", "valid", "test"}  # layout, no flights
 _ONE_EACH = "pictures of one object each, or winter_source: frames, with YOLO or VisDrone boxes (.txt)"
 
 
@@ -192,24 +192,25 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
 
 
 def _beside_picture(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
-    """Whether a file is text with a picture of its name beside it: a label file in any case."""
-    return path.suffix.lower() == ".txt" and path.relative_to(folder).with_suffix("").as_posix() in paths
+    """Whether a file has a picture of its name beside it."""
+    return path.relative_to(folder).with_suffix("").as_posix() in paths
 
 
 def _holds_boxes(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
     """Whether a file is of a kind that may hold boxes, and beside a picture of its name or in `labels/`."""
-    below = path.relative_to(folder)
-    placed = any(part.lower() in _FOR_BOXES for part in below.parts[:-1])
-    return path.suffix.lower() in _BOXES and (placed or below.with_suffix("").as_posix() in paths)
+    placed = any(part.lower() in _FOR_BOXES for part in path.relative_to(folder).parts[:-1])
+    return path.suffix.lower() in _BOXES and (placed or _beside_picture(path, folder, paths))
 
 
 def _may_label(path: Path, folder: Path, paths: Mapping[str, Path]) -> bool:
     """Whether a file may hold boxes: text, with a picture of its name or, if not, not a list or note of the
     data set (classes.txt, README.roboflow.txt).
     """
+    if path.suffix.lower() != ".txt":
+        return False
     if _beside_picture(path, folder, paths):
         return True
-    if path.suffix.lower() != ".txt" or path.name.lower() in _NO_LABELS:
+    if path.name.lower() in _NO_LABELS:
         return False
     if path.parent != folder:
         return True

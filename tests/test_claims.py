@@ -424,6 +424,9 @@ def test_the_loop_is_told_by_its_test_parts(tmp_path):
     runs.write_json(folder / "seed3/weak_classes.json", loop_report(None, ["car"], OLD, OLD))
     (more,) = loop_claims.loop_tables(tmp_path)  # that seed is not the profile's own
     assert '`make improve PROFILE=visdrone-val SEEDS="0 1 3" SPLITS="object"`, not timed' in more
+    runs.write_json(folder / "seed3-sequence/weak_classes.json", loop_report(None, ["car"], OLD, OLD))
+    (more,) = loop_claims.loop_tables(tmp_path)
+    assert 'SEEDS="0 1 3" SPLITS="object sequence"`' in more
 
 
 def test_the_loop_stands_beside_what_it_is_compared_with(tmp_path):
