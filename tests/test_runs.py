@@ -6,6 +6,7 @@ import pickle
 import resource
 import signal
 import time
+import tracemalloc
 
 import nbformat
 import numpy as np
@@ -162,3 +163,22 @@ def test_what_is_no_notebook_is_named(tmp_path, text, found):
     path.write_text(text)
     with pytest.raises(InputError, match=rf"a.ipynb.*: found {found}"):
         runs.read_notebook(path)
+
+
+def test_a_table_is_never_all_text_in_memory(tmp_path):
+    def peak(rows: int) -> int:
+        table = pd.DataFrame({name: np.arange(rows, dtype=np.int32) for name in "abcdef"})
+        tracemalloc.start()
+        try:
+            runs.write_table(tmp_path / f"{rows}.csv", table)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(runs.ROWS_AT_ONCE)  # what the first one alone takes
+    few, many = peak(runs.ROWS_AT_ONCE), peak(12 * runs.ROWS_AT_ONCE)
+    assert many < 1.5 * few
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / f"{12 * runs.ROWS_AT_ONCE}.csv", dtype=np.int32),
+        pd.DataFrame({name: np.arange(12 * runs.ROWS_AT_ONCE, dtype=np.int32) for name in "abcdef"}),
+    )
