@@ -38,6 +38,9 @@ NAMES = {name: name for name in CLASSES} | {
     "ignored": "ignored region", "motor": "motorcycle", "motorbike": "motorcycle", "person": "pedestrian",
 }
 NAMES |= {f"{name}s": ours for name, ours in NAMES.items()} | {"buses": "bus", "people": "pedestrian"}
+# Classes of other sets that are none of ours: a folder of one is no flight of cars.
+_FOREIGN = {"awning tricycle", "background", "bicycle", "negative", "non car", "other", "tricycle", "van"}
+_FOREIGN |= {f"{name}s" for name in _FOREIGN}
 _NO_LABELS = {"classes.txt", "readme.txt", "license.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 _BOXES = (".txt", ".xml", ".json")  # files with boxes of pictures, of kinds that are not read too
 _FOR_BOXES = ("labels", "annotations")  # folders of these
@@ -100,8 +103,18 @@ class WinterObjects:
         out += [f"  and {len(flights) - 20} more"] if len(flights) > 20 else []
         out += [f"left out: {reason}: {n:,}" for reason, n in sorted(self.drops.items())]
         out += [f"left out, as they are not read: {self.unread}"] if self.unread else []
-        out += [] if "car" in self.classes() else ["no car: a run needs winter cars"]
-        return "\n".join(out)
+        return "\n".join(out + self._lacks())
+
+    def _lacks(self) -> list[str]:
+        """What a run would miss, to print."""
+        cars = self.table[self.table["label"] == CAR]
+        if not len(cars):
+            return ["no car: a run needs winter cars"]
+        if cars["frame"].nunique() == 1:
+            return ["cars of one picture alone: a run needs others to test on"]
+        if cars["sequence"].nunique() == 1:  # `lib.division` then divides its frames
+            return ["cars of one flight alone: they are learnt and tested on the same recording"]
+        return []
 
 
 def _files(folder: Path) -> list[Path]:
@@ -141,8 +154,12 @@ def _class_folder(name: str) -> int | None:
     return next((k for k, part in enumerate(folders) if _our_label(part) is not None), None)
 
 
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", " ").replace("-", " ")
+
+
 def _our_label(name: str) -> int | None:
-    ours = NAMES.get(name.strip().lower().replace("_", " "))
+    ours = NAMES.get(_plain(name))
     return None if ours is None else CLASSES.index(ours)
 
 
@@ -160,7 +177,8 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
     folder has a class name, all of them cars. Other folders are flights, but for those of a layout (`train`);
     without them the flight is in the file name (`_flight`). Rows are in the order of flight and picture.
     Raises InputError: missing folder, no picture, a picture that cannot be read, one outside of class folders
-    where there are some, files of boxes (`_holds_boxes`), as frames with boxes are no crops.
+    where there are some or in one of a class that is none of ours (`_FOREIGN`), files of boxes
+    (`_holds_boxes`), as frames with boxes are no crops.
     """
     folder = Path(folder)
     files = _files(folder)
@@ -174,6 +192,11 @@ def find_crops(folder: str | os.PathLike) -> WinterObjects:
             raise InputError(path, "a label file of pictures", _ONE_EACH)
     places = {name: _class_folder(name) for name in paths}
     by_class = any(place is not None for place in places.values())
+    for name, path in paths.items() if not by_class else ():
+        foreign = next((part for part in name.split("/")[:-1] if _plain(part) in _FOREIGN), None)
+        if foreign:
+            found = f"the folder {foreign!r}, a class that is left out"
+            raise InputError(path, found, "cars alone, or folders named " + ", ".join(CLASSES))
     rows = []
     for name, path in progress(paths.items(), total=len(paths), desc="winter crops"):
         place = places[name]

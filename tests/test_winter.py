@@ -387,6 +387,24 @@ def test_class_folders_may_lie_in_flights(tmp_path):
         find_crops(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["van", "Vans", "awning-tricycle", "train/non_car"])
+def test_a_folder_of_another_class_is_no_flight_of_cars(tmp_path, name):
+    save(tmp_path / "north/a.png", np.zeros((9, 9, 3), np.uint8))
+    assert find_crops(tmp_path).classes() == {"car": 1}
+    save(tmp_path / name / "b.png", np.zeros((9, 9, 3), np.uint8))
+    folder = name.split("/")[-1]
+    with pytest.raises(InputError, match=f"b.png: found the folder '{folder}', a class that is left out"):
+        find_crops(tmp_path)
+
+
+def test_too_few_flights_or_pictures_are_said(tmp_path):
+    for name, told in (("a/1.png", "cars of one picture alone"), ("a/2.png", "cars of one flight alone")):
+        save(tmp_path / name, np.zeros((9, 9, 3), np.uint8))
+        assert told in find_crops(tmp_path).text()
+    save(tmp_path / "b/1.png", np.zeros((9, 9, 3), np.uint8))
+    assert "alone" not in find_crops(tmp_path).text()
+
+
 def test_pictures_named_by_hashes_are_one_flight(tmp_path):
     for name in ("3fa9e1", "beefe1", "c0ffee", "a1b2"):
         save(tmp_path / f"{name}.png", np.zeros((9, 9, 3), np.uint8))
