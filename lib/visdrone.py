@@ -225,7 +225,9 @@ def _stems(folder: Path, suffix: str) -> list[str]:
 
 def _frames_of_set(folder: Path, images: bool) -> list[str]:
     if not (folder / "annotations").is_dir():
-        raise InputError(folder, "no folder annotations", "the folders annotations and images")
+        deeper = folder / folder.name  # an archive that was unpacked into a folder of its name
+        there = f"; they lie in {deeper}" if (deeper / "annotations").is_dir() else ""
+        raise InputError(folder, "no folder annotations" + there, "the folders annotations and images")
     frames = _stems(folder / "annotations", ".txt")
     if not frames:
         raise InputError(folder / "annotations", "no .txt file", "one annotation file a frame")
@@ -233,6 +235,11 @@ def _frames_of_set(folder: Path, images: bool) -> list[str]:
         if not (folder / "images").is_dir():
             raise InputError(folder, "no folder images", "the folders annotations and images")
         pictures = _stems(folder / "images", ".jpg")
+        if not pictures:
+            others = {path.suffix for path in (folder / "images").iterdir() if path.stem == frames[0]}
+            if others:
+                found = f"frames that end in {min(others)}"
+                raise InputError(folder / "images", found, "in .jpg, as the set is distributed")
         annotated, pictured = set(frames), set(pictures)
         for frame in pictures:
             if frame not in annotated:

@@ -192,6 +192,20 @@ def test_missing_and_empty_folders(tmp_path):
         read_objects(tmp_path)
 
 
+def test_frames_in_another_form_or_a_folder_too_deep_are_said(tmp_path):
+    base = write_set(tmp_path, {"a": CAR_ROW, "b": CAR_ROW})
+    for name in ("a", "b"):
+        (base / "images" / f"{name}.jpg").rename(base / "images" / f"{name}.JPG")
+    with pytest.raises(InputError, match=r"images: found frames that end in \.JPG, expected in \.jpg"):
+        read_objects(tmp_path)
+    assert len(read_objects(tmp_path, images=False).table) == 2
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / base.name).mkdir()
+    base.rename(tmp_path / "deep" / base.name / base.name)
+    with pytest.raises(InputError, match=f"no folder annotations; they lie in .*{base.name}/{base.name}"):
+        read_objects(tmp_path / "deep")
+
+
 def test_box_outside_its_frame_and_broken_header(tmp_path):
     base = write_set(tmp_path, {"a": "200,20,30,40,1,4,0,0"})
     for images in (True, False):  # an image that lies there helps in both cases
