@@ -53,11 +53,14 @@ def find_objects(
         place = ROOT / Path(folder).expanduser()
     else:
         place, own = sets_folder(sets, ROOT / FOLDER)
+        named = os.environ.get("DRONE_DATA")
+        wanted = ", ".join(OFFICIAL.format(name) for name in sets)
         if not own and not all(_complete(place, name) for name in sets):
-            if named := os.environ.get("DRONE_DATA"):
-                wanted = ", ".join(OFFICIAL.format(name) for name in sets)
+            if named:
                 raise InputError(f"DRONE_DATA={named}", f"none of {wanted}", "one of them, or no DRONE_DATA")
             download(place, sets=sets)
+        elif not own and named:
+            print(f"DRONE_DATA={named} has none of {wanted}: {place.relative_to(ROOT)} is read")
     objects = read_objects(place, rows, minimum_side, sets=SETS if source == "scenes" else sets)
     if not len(objects.table):
         raise InputError(place, "no object of the six classes", "annotated frames")

@@ -190,6 +190,16 @@ def test_a_folder_that_was_named_is_not_passed_over_for_a_download(place, asked,
     assert not asked
 
 
+def test_a_folder_that_was_named_is_told_where_another_is_read(place, asked, monkeypatch, capsys):
+    make_set(place, "val", 2)
+    find(["val"])
+    assert "DRONE_DATA" not in capsys.readouterr().out
+    monkeypatch.setenv("DRONE_DATA", "/elsewhere")
+    assert find(["val"]).frames == {"val": 2} and not asked
+    told = "DRONE_DATA=/elsewhere has none of VisDrone2019-DET-val: data/visdrone is read"
+    assert told in capsys.readouterr().out
+
+
 def test_a_folder_of_frames_is_not_ignored_where_scenes_are_drawn(place):
     run = Run("mine", "object", 0, "01_data_preparation")
     with pytest.raises(InputError, match=r"data_folder: found '/some', expected source: visdrone"):
