@@ -95,8 +95,8 @@ def _is_there(target: Path, expected: int) -> bool:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     frames, annotations = count_files(target) if target.is_dir() else (0, 0)
-    if not frames and not annotations:
-        found = "neither frames nor annotations"
+    if not frames or not annotations:
+        found = f"{frames} frames and {annotations} annotations"
         raise InputError(target, found, "images/*.jpg and annotations/*.txt, or no such folder")
     print(f"{target}: used as it is: {frames} of {expected} frames, {annotations} annotations")
     return True

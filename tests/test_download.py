@@ -259,8 +259,20 @@ def test_empty_folder_is_filled_and_a_foreign_one_refused(server, tmp_path):
     assert count_files(folder) == (FRAMES, FRAMES)
     (tmp_path / "b" / NAME).mkdir(parents=True)
     (tmp_path / "b" / NAME / "notes").write_text("mine")
-    with pytest.raises(InputError, match="neither frames nor annotations"):
+    with pytest.raises(InputError, match="found 0 frames and 0 annotations"):
         get(server, tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("half", "found"), [("images/1.jpg", "1 frames and 0"), ("annotations/1.txt", "0 frames and 1")]
+)
+def test_a_half_of_a_set_is_none(server, tmp_path, half, found):
+    file = tmp_path / NAME / half
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    with pytest.raises(InputError, match=f"found {found} annotations, expected images"):
+        get(server, tmp_path)
+    assert server.asked == [] and file.exists()
 
 
 def test_archive_of_the_user_stays(server, tmp_path):
