@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = run / given.results
     for weights in ("classifier.safetensors", weights_file(given.arm)):
         require(run / weights, make_command("reproduce", given.profile))
-    notebook, log = folder / "notebook.ipynb", folder / "notebook.log"
+    notebook, log, page = (folder / file for file in ("notebook.ipynb", "notebook.log", "report.html"))
     folder.mkdir(parents=True, exist_ok=True)
     notebook.unlink(missing_ok=True)  # a failure must not be told from an earlier call's
     words = [
@@ -82,10 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *("-p", "vehicle_px", given.vehicle_px, "-r", "arm", given.arm),
         *(("-p", "partial", "True") if given.partial else ()), *more,
     ]  # fmt: skip
+    earlier = page.stat().st_mtime_ns if page.exists() else None
     if run_papermill(words, notebook, log):
         print(failure(notebook, log.read_text(encoding="utf-8", errors="replace")), file=sys.stderr)
+        if earlier is not None and page.exists() and page.stat().st_mtime_ns == earlier:
+            print(f"{page.relative_to(settings.ROOT)} is of an earlier comparison", file=sys.stderr)
         return 1
-    print((folder / "report.html").relative_to(settings.ROOT))
+    print(page.relative_to(settings.ROOT))
     return 0
 
 

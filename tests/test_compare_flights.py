@@ -106,5 +106,7 @@ def test_a_failure_tells_this_notebook_s_error(asked, repository, monkeypatch, c
     assert compare_flights.main(asked) == 1
     assert capsys.readouterr().err == "InputError: a.jpg: found mud\n"
     notebook_that(monkeypatch, 1)  # fails before it writes a notebook: the one of before says nothing of it
+    page = runs.write_text(repository / "runs/embedded/seed0/places/place/report.html", "of before")
     assert compare_flights.main(asked) == 1
-    assert capsys.readouterr().err == "the last line\n"
+    told = "runs/embedded/seed0/places/place/report.html is of an earlier comparison"
+    assert capsys.readouterr().err == f"the last line\n{told}\n" and page.exists()
