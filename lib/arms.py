@@ -28,7 +28,8 @@ _WHOLE = {
     "continued": Arm("control", "_continued", False, "nothing new, for as many steps"),
     "winter": Arm("winter crops", "_winter", False, "the winter cars as they are, each given once"),
     "oversampled": Arm("winter crops, repeated", "_oversampled", False,
-                       "the winter cars, repeated as often as there are new ones"),
+                       "winter cars, as many pictures as there are new cars: each repeated or, with fewer "
+                       "new cars than winter cars, a part of them once"),
     "classic": Arm("winter crops, augmented", "_classic", False,
                    "as many variants of the winter cars (part, mirror image, colours)"),
     "oversampled_recoloured": Arm("winter crops, repeated, with counterexamples", "_oversampled_recoloured",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lib import runs
@@ -13,6 +13,7 @@ from lib.run_plan import plan
 from lib.runs import InputError
 from lib.settings import make_command
 from lib.table2 import counted, titled
+from lib.visdrone import CAR, CLASSES
 
 LOOPS = ("embedded", "visdrone-val", "paper")  # profiles whose loops are told
 GAINED = 0.05  # recall that a weak class is to gain
@@ -35,6 +36,7 @@ def loop_tables(figures: Path) -> list[str]:
             continue
         recipes = {run: report["recipe"] for run, report in reports.items()}
         first, *others = recipes
+        rule = reports[first]["rule"]
         for run in others:
             if recipes[run] != recipes[first]:
                 where = figures / profile / "metrics" / run / "weak_classes.json"
@@ -46,9 +48,20 @@ def loop_tables(figures: Path) -> list[str]:
             gained = sum(map(_gained, found))
             told += f", a weak class {100 * GAINED:.0f} points better in {gained}"
         title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
+        if not tables:  # said once
+            title += (f". *Weak*: on the validation part known over {100 * rule['gap']:.0f} points worse in "
+                      "winter than in summer; *kept*: no class loses over "
+                      f"{100 * rule['tolerance']:.0f} points there; *control*, *crops repeated*: as "
+                      "many steps and the same share without new images, or with the winter crops "
+                      "instead")  # fmt: skip
         command = _command(profile, list(reports))
         rows = [["class (objects)", *WAYS.values()], *_changes(found)]
-        tables.append(titled(title, command, _time(figures / profile, list(reports)), rows))
+        time = _time(figures / profile, list(reports))
+        tables.append(titled(title, command, time, rows))
+        if len(found) > 1:
+            title = (f"The same by seed, profile `{profile}`: the loop / the crops repeated (objects); a "
+                     "dash: not weak in that seed (cars are told in all)")  # fmt: skip
+            tables.append(titled(title, command, time, _by_seed(reports)))
     return tables
 
 
@@ -87,41 +100,63 @@ def _gained(report: dict) -> bool:
     )
 
 
+def _change(report: dict, way: str, domain: str, name: str) -> float:
+    """Points of a class's recall on the test part; none where the loop kept nothing."""
+    if not report["accepted"]:
+        return 0.0
+    before, found = (report["test"][when][domain][name]["recall"] for when in ("before", way))
+    return 100 * (found - before)
+
+
 def _changes(reports: list[dict]) -> list[list[str]]:
-    """Rows of weak classes in winter, then the one of all others in either season that lost most.
+    """Rows of weak classes in winter, of cars there, and of the one of all others that lost most.
 
     Means over the seeds in which the class was weak (others: that have it), and the objects of these. A seed
     that keeps nothing changes nothing, nor does what it would be compared with.
     """
-
-    def change(report: dict, way: str, domain: str, name: str) -> float:
-        if not report["accepted"]:
-            return 0.0
-        before, found = (report["test"][when][domain][name]["recall"] for when in ("before", way))
-        return 100 * (found - before)
-
-    def told(of: Sequence[dict], domain: str, name: str, what: str = "") -> str:
-        objects = f"{sum(report['test']['before'][domain][name]['n'] for report in of):,}"
-        seeds = f", {what}in {len(of)} of {counted(len(reports))}" if len(reports) > 1 else ""
-        return f"{name} {SEASON[domain]} ({objects}{seeds})"
-
-    weak = dict.fromkeys(name for report in reports for name in report["weak"])
     ways = WAYS if any(report["accepted"] for report in reports) else ("after",)
-    rows = []
-    for name in weak:
-        of = [report for report in reports if name in report["weak"]]
-        sums = [sum(change(report, way, "target", name) for report in of) for way in ways]
-        means = [f"{value / len(of):+.1f}" for value in sums]
-        rows.append([told(of, "target", name, "weak "), *means, *["–"] * (len(WAYS) - len(ways))])
-    losses = {}
+
+    def row(of: Sequence[dict], domain: str, name: str, weak: str = "", after: str = "") -> list[str]:
+        objects = f"{sum(report['test']['before'][domain][name]['n'] for report in of):,}"
+        seeds = f", {weak}in {len(of)} of {counted(len(reports))}" if len(reports) > 1 else ""
+        means = (sum(_change(report, way, domain, name) for report in of) / len(of) for way in ways)
+        told = [f"{mean:+.1f}" for mean in means]
+        return [f"{name} {SEASON[domain]} ({objects}{seeds}){after}", *told, *["–"] * (len(WAYS) - len(ways))]
+
+    rows = [row([report for report in reports if name in report["weak"]], "target", name, "weak ")
+            for name in _weak(reports)]  # fmt: skip
+    others: dict[tuple[str, str], list[dict]] = {}
     for report in reports:
         for domain, has in report["test"]["before"].items():
             for name in has.keys() - (set(report["weak"]) if domain == "target" else set()):
-                losses.setdefault((domain, name), []).append((change(report, "after", domain, name), report))
-    if losses and len(ways) > 1:
-        means = {key: sum(loss for loss, _ in found) / len(found) for key, found in losses.items()}
-        key = min(means, key=lambda key: (means[key], key))
-        of = [report for _, report in losses[key]]
-        place = f"{told(of, *key)}, of the others the one that lost most"
-        rows.append([place, f"{means[key]:+.1f}", *["–"] * (len(WAYS) - 1)])
+                others.setdefault((domain, name), []).append(report)
+    if len(ways) > 1:
+        lost = {key: sum(_change(report, "after", *key) for report in of) / len(of)
+                for key, of in others.items()}  # fmt: skip
+        most = min(lost, key=lambda key: (lost[key], key), default=None)
+        for key in {("target", CLASSES[CAR]): None, most: None}:
+            if key in others:
+                after = ", of the others the one that lost most" if key == most else ""
+                rows.append(row(others[key], *key, after=after))
+    return rows
+
+
+def _weak(reports: list[dict]) -> list[str]:
+    """Classes that are weak in some seed."""
+    return list(dict.fromkeys(name for report in reports for name in report["weak"]))
+
+
+def _by_seed(reports: Mapping[str, dict]) -> list[list[str]]:
+    """A row a seed: what was kept, then the change of each weak class and of cars under snow."""
+    names = list(dict.fromkeys([*_weak(list(reports.values())), CLASSES[CAR]]))
+    rows = [["seed, share kept", *(f"{name} under snow" for name in names)]]
+    for run, report in reports.items():
+        of = report["test"]["before"].get("target", {})
+        cells = []
+        for name in names:
+            told = name in of and name in (*report["weak"], CLASSES[CAR])
+            both = (f"{_change(report, way, 'target', name):+.1f}" for way in ("after", "repeated"))
+            cells.append(f"{' / '.join(both)} ({of[name]['n']})" if told else "–")
+        share = report["accepted"]["share"] if report["accepted"] else 0
+        rows.append([f"{run}, {share:.3g}", *cells])
     return rows

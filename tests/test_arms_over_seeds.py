@@ -125,9 +125,9 @@ def test_both_comparisons_are_among_the_claims(grid, tmp_path):
     cells = {row.split(" | ")[0].strip("| "): row.split(" | ")[1:] for row in rows}
     told = ARMS.keys() - {"continued"}
     assert list(cells) == [one.label for name, one in every.ARMS.items() if name in told]
-    assert cells["after"][0] == "3 seeds" and cells["after"][1].startswith("+3")
+    assert cells["after"][0] == "3" and cells["after"][1].startswith("+3")
     rows = second.splitlines()[4:]
-    assert rows[0].startswith("| 811 | 3 seeds | -1.3 [") and rows[1].startswith("| 50 | 1 seed | ")
+    assert rows[0].startswith("| 811 | 3 | -1.3 [") and rows[1].startswith("| 50 | 1 | ")
 
 
 def test_a_variant_without_its_run_is_one_line(grid, capsys):
@@ -175,7 +175,7 @@ def test_only_pairs_of_seeds_count(grid):
     assert arms_over_seeds.main(["embedded"]) == 0
     found = runs.read_json(target())
     (row,) = arm_claims._against_repeated(found).splitlines()[4:]
-    assert row.startswith("| 811 | 2 seeds | ")
+    assert row.startswith("| 811 | 2 | ")
 
 
 def test_an_arm_in_part_says_where_nothing_of_it_stayed(grid):
