@@ -40,7 +40,7 @@ def compared(run: Run) -> dict:
     """Every arm of a run that is taken in part; InputError where it has none."""
     file = run.need("metrics/retraining.json")
     retrained = runs.read_json(file)
-    if not retrained.get("kept"):
+    if not retrained["kept"]:
         expected = ", ".join(name for name, arm in ARMS.items() if arm.of)
         raise runs.InputError(file, "no arm in part", f"one of {expected} among the arms")
     wholes = {ARMS[arm].of: kept for arm, kept in retrained["kept"].items()}

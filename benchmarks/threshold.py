@@ -61,7 +61,7 @@ def compared(profile: str) -> dict:
         if not set(WINTER["valid"]) <= control.keys():  # a short winter flight may have none
             continue
         metrics = runs.require(folder / str(run) / "metrics" / "retraining.json", command)
-        kept = runs.read_json(metrics).get("kept", {})
+        kept = runs.read_json(metrics)["kept"]
         usual = {part: measured(control, None, part) for part in ("valid", "test")}
         for arm in (name for name in ARMS if name not in (BEFORE, CONTROL)):
             if (path := file.with_name(f"{arm}.npz")).exists():

@@ -115,7 +115,7 @@ def kept_nothing(profile: str, names: list[str], published: Published = NONE) ->
     shares: dict[tuple[str, int, str], list[float]] = {}
     for name in names:
         run, made = _run(profile, name), _metrics(profile, name, "retraining", published)
-        for arm, kept in made.get("kept", {}).items():
+        for arm, kept in made["kept"].items():
             shares.setdefault((run.split, made["n_winter"], arm), []).append(kept["share"])
     return {key for key, found in shares.items() if not any(found)}
 
@@ -183,7 +183,7 @@ def over_runs(profile: str, names: list[str], file: str, *keys: str, published: 
 def fewer_winter_cars(profile: str, names: list[str], published: Published = NONE) -> str:
     """What to add to a caption where runs found fewer winter cars than were asked for; else nothing."""
     found = [_metrics(profile, name, "retraining", published) for name in names]
-    taken = [made.get("n_winter_taken", made["n_winter"]) for made in found]
+    taken = [made["n_winter_taken"] for made in found]
     if all(number >= made["n_winter"] for number, made in zip(taken, found, strict=True)):
         return ""
     low, high = min(taken), max(taken)

@@ -54,7 +54,7 @@ def check_paths(text: str, where: str | Path) -> None:
 def published_files(profile: str) -> dict[str, Path]:
     """Name under figures/<profile>/ -> the file of the run. InputError if a file is missing."""
     found = need(profile, "summary/evaluation.json")
-    kept = set(found.get("published", ()))  # whose files are not here: what is committed of them stays
+    kept = set(found["published"])  # whose files are not here: what is committed of them stays
     first = next(run for run in found["runs"] if run not in kept)
     drawn = _drawn(profile, first)
     folder = profile_folder(profile)

@@ -73,8 +73,7 @@ class Published:
     @cached_property
     def _validation(self) -> pd.DataFrame:
         file = self.folder / "validation.csv"
-        if not file.exists():
-            return pd.DataFrame()
+        runs.require(file, f"make publish PROFILE={self.profile}")
         table = pd.read_csv(file, keep_default_na=False)
         if tuple(table.columns) != VALIDATION:
             raise InputError(file, f"columns {','.join(table.columns)}", ",".join(VALIDATION), 1)
@@ -113,9 +112,7 @@ class Published:
         return self.table[own].reset_index(drop=True)
 
     def validation(self, name: str) -> dict[str, dict[str, float]]:
-        """Arm -> measures on the validation part; none where older code published the run."""
-        if not len(self._validation):
-            return {}
+        """Arm -> measures on the validation part."""
         own, made = self._own(self._validation, name)
         rows = self._validation[own & self._validation["arm"].isin(made["arms"])]
         found: dict[str, dict[str, float]] = {}

@@ -123,7 +123,7 @@ def timing_text(times: dict[str, Any]) -> str:
 def text(profile: str) -> str:
     """The whole report; writes timing.json and provenance.json. Raises InputError if a file is missing."""
     found = need(profile, "summary/evaluation.json")
-    others = Published(profile, tuple(found.get("published", ())))
+    others = Published(profile, tuple(found["published"]))
     run_names = [name for name in found["runs"] if name not in others]  # those of this machine
     summary = profile_folder(profile) / "summary"
     times = timing(profile, run_names, others)

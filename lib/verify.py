@@ -43,7 +43,6 @@ SAME = (  # what must be equal for a run to be equal bit by bit: (part of proven
     ("machine", ("processor", "instructions", "gpu", "system", "torch", "numpy")),
     ("path", ("device", "precision", "channels_last", "compiler", "graphs", "threads")),
 )
-OLDER = {"graphs": False}  # of files by code that did not know them
 
 
 def other_machine(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]:
@@ -51,7 +50,7 @@ def other_machine(ours: dict[str, Any], committed: dict[str, Any]) -> list[str]:
     found = []
     for part, keys in SAME:
         for key in keys:
-            here, there = (told.get(part, {}).get(key, OLDER.get(key)) for told in (ours, committed))
+            here, there = (told.get(part, {}).get(key) for told in (ours, committed))
             if here != there or (key == "instructions" and there is None):  # a name alone proves nothing
                 found.append(f"{key}: {_said(here)}, committed with {_said(there)}")
     return found
@@ -176,7 +175,7 @@ def verify(profile: str) -> tuple[str, bool]:
     origin = [runs.read_json(folder / "provenance.json") for folder in (run, kept)]
     tables = [read_table2(folder / "table2.csv") for folder in (run, kept)]
     taken = need(profile, "summary/evaluation.json")
-    tables[0] = without(tables[0], Published(profile, tuple(taken.get("published", ()))))
+    tables[0] = without(tables[0], Published(profile, tuple(taken["published"])))
     seeds = [sorted(int(seed) for seed in set(table["seed"])) for table in tables]
     if not _rows(tables[0], RUN) & _rows(tables[1], RUN):
         expected = f"at least one of the committed runs, of seeds {seeds[1]}"

@@ -118,7 +118,7 @@ def make_run(repository):
         runs.write_text(summary / "table2.md", table2.table2_markdown(means))
         verdicts = [entry for base in ("continued", "none") for entry in gains.verdict(means, base)]
         runs.write_json(summary / "evaluation.json", {
-            "verdicts": verdicts, "runs": names, "path_line": "cpu, float32, 2 threads",
+            "verdicts": verdicts, "runs": names, "published": [], "path_line": "cpu, float32, 2 threads",
             "frames_text": report.frames_text({"source": source, "frames": frames})})  # fmt: skip
         for table in ("leak", "paired", "closed_distance", "validation", "baselines_validation"):
             runs.write_text(summary / f"{table}.csv", "")

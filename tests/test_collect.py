@@ -43,7 +43,8 @@ def root(tmp_path, monkeypatch):
         )
         runs.write_json(
             folder / "metrics/retraining.json",
-            {"n_synthetic": 500, "n_winter": 20, "arms": ARMS_RUN[1:], "test": {"none": {"x": seed}}},
+            {"n_synthetic": 500, "n_winter": 20, "n_winter_taken": 20, "arms": ARMS_RUN[1:], "kept": {},
+             "test": {"none": {"x": seed}}},
         )
         for arm, wrong in zip(ARMS_RUN, (10, 5, 0, 2), strict=True):
             write_answers(folder / f"answers/{arm}.npz", seed, wrong)

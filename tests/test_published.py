@@ -26,7 +26,7 @@ def committed(root, monkeypatch):
         for number, arm in enumerate(["none", *arms]):
             file = root / "runs/some" / name / f"answers/{arm}.npz"
             test_collect.write_answers(file, seed, 7 - number - seed)
-        made = {"n_synthetic": 500, "n_winter": 20, "arms": arms}
+        made = {"n_synthetic": 500, "n_winter": 20, "n_winter_taken": 20, "arms": arms, "kept": {}}
         for place in (root / "runs/some" / name / "metrics", folder / "metrics" / name):
             runs.write_json(place / "retraining.json", made)
     valid = collect.validation("some", NAMES)
