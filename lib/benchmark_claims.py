@@ -74,9 +74,11 @@ def _fast_path(found: dict) -> list[str]:
 
 def _panorama_words(found: dict, run: str = REAL_RUN) -> str:
     """What measures all that one file holds."""
-    name, parts = ("panorama", "") if "changes" in found else ("panorama_drawn", " --parts drawn")
-    more = "".join(f" --{part}" for part in ("growth", "drawn") if part in found and not parts)
-    return f"panorama FOLDER --run runs/{run}{parts}{more} --out figures/benchmarks/{name}.json"
+    words = f"panorama FOLDER --run runs/{run}"
+    if "changes" not in found:
+        return f"{words} --parts drawn --out figures/benchmarks/panorama_drawn.json"
+    more = "".join(f" --{part}" for part in ("growth", "drawn") if part in found)
+    return f"{words}{more} --out figures/benchmarks/panorama.json"
 
 
 def _panorama(found: dict) -> list[str]:

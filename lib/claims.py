@@ -178,11 +178,9 @@ def profile_tables(folder: Path) -> list[str]:
     summary, winter = one.summary, winter_of(one.summary, "winter_car_recall")
     every, places = arms_of(summary), table2_settings(summary)
     arms = [arm for arm in every if arm in SHOWN] if len(every) > len(SHOWN) else every
-    planned = _planned(profile)
-    less = set(planned) - set(one.runs)
-    number = len(one.runs)
-    made = f"{number} of its {len(planned)} runs" if less and number else f"all {number} runs"
-    made = "one run" if number == len(planned) == 1 else made
+    number, planned = len(one.runs), _planned(profile)
+    made = "one run" if number == 1 else f"all {number} runs"
+    made = f"{number} of its {len(planned)} runs" if set(planned) - set(one.runs) else made
     made += f", {each}" if (each := arm_time(folder, one.runs)) else ""
     tables = []
     for setting in places:

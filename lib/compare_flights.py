@@ -82,10 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *("-p", "vehicle_px", given.vehicle_px, "-r", "arm", given.arm),
         *(("-p", "partial", "True") if given.partial else ()), *more,
     ]  # fmt: skip
-    earlier = page.stat().st_mtime_ns if page.exists() else None
+
+    def written() -> int | None:
+        return page.stat().st_mtime_ns if page.exists() else None
+
+    earlier = written()
     if run_papermill(words, notebook, log):
         print(failure(notebook, log.read_text(encoding="utf-8", errors="replace")), file=sys.stderr)
-        if earlier is not None and page.exists() and page.stat().st_mtime_ns == earlier:
+        if earlier is not None and written() == earlier:
             print(f"{page.relative_to(settings.ROOT)} is of an earlier comparison", file=sys.stderr)
         return 1
     print(page.relative_to(settings.ROOT))
