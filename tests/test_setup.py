@@ -158,6 +158,16 @@ def test_help_lists_every_target():
     assert sorted(listed) == sorted(declared)
 
 
+def test_compiled_modules_are_kept_where_the_environment_forbids_it(tmp_path):
+    """Without them every process of a run compiles PyTorch anew."""
+    asks = tmp_path / "asks.mk"
+    asks.write_text('told:\n\t@echo "bytecode $${PYTHONDONTWRITEBYTECODE-kept}"\n', encoding="utf-8")
+    command = ["make", "--no-print-directory", "-f", "Makefile", "-f", str(asks), "told"]
+    asked = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=asked, capture_output=True, text=True, check=True)
+    assert done.stdout == "bytecode kept\n"
+
+
 def test_clean_refuses_a_path():
     for profile in ("", "..", "a/b"):
         command = ["make", "--no-print-directory", "-n", "clean", f"PROFILE={profile}"]
