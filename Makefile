@@ -57,7 +57,7 @@ panorama: .venv/.installed ## two flights of yours compared: FIRST and SECOND (f
 	  --profile "$(PROFILE)" $(if $(ARM),--arm "$(ARM)") $(if $(filter-out 0,$(PARTIAL)),--partial) $(ARGS)
 
 test: lint ## lint and all tests
-	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(OWN) $(VENV) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.installed ## ruff over code and notebooks
 	@$(VENV) -m ruff check --quiet --cache-dir .cache/ruff .

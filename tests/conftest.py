@@ -1,6 +1,7 @@
 """A finished run as the notebooks leave it, made without training, in a repository of its own."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -15,6 +16,18 @@ PATH = {
     "threads": 2,
     "why": "",
 }
+
+
+# The longest test files, begun in this order: one that is begun last would leave the other workers idle.
+LONGEST = ("test_chain.py", "test_notebooks.py")
+
+
+def pytest_collection_modifyitems(items):
+    """LONGEST first, then the others as they were; pytest-xdist keeps the order (--no-loadscope-reorder)."""
+    for name in LONGEST:
+        if not (Path(__file__).parent / name).exists():
+            raise pytest.UsageError(f"{__file__}: LONGEST names {name}, expected a file of this folder")
+    items.sort(key=lambda item: LONGEST.index(name) if (name := item.path.name) in LONGEST else len(LONGEST))
 
 
 def small_notebook(name: str, executed_for: str | None = None):
