@@ -91,13 +91,14 @@ def main(arguments: list[str] | None = None) -> None:
 def curves_figure(found: dict[str, list[dict]]) -> Figure:
     """The curves of the starts. Bounds of the first steps may be so low that they would hide the others."""
     figure = figures.vae_curves({STARTS[name]: found[name] for name in STARTS if name in found}, PANELS)
+    figure.axes[list(PANELS).index("sharpness")].set_yscale("log")
     axis = figure.axes[list(PANELS).index("elbo")]
-    rows = [(row["heldout_elbo"], row["step"]) for curve in found.values() for row in curve]
-    low, high = min(rows)[0], max(rows)[0]
-    shown = min(bound for bound, step in rows if step > max(step for _, step in rows) / 4)
+    rows = [(row["heldout_elbo"], row["step"], name) for name, curve in found.items() for row in curve]
+    (low, at, lowest), high = min(rows), max(rows)[0]
+    shown = min(bound for bound, step, _ in rows if step > max(step for _, step, _ in rows) / 4)
     if low < shown:
         axis.set_ylim(shown - 0.1 * (high - shown), high + 0.1 * (high - shown))
-        told = f"below it: down to {low:,.0f} at step {min(rows)[1]}"
+        told = f"{STARTS[lowest]}: {low:,.0f} at step {at}"
         axis.set_title(told, fontsize=8, fontweight="normal")
     return figure
 

@@ -7,6 +7,7 @@ Panoramas are uint8 (height, width, 3), RGB, the second brought to the pixels of
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -86,7 +87,8 @@ def annotate(image: np.ndarray, table: pd.DataFrame, side: str) -> np.ndarray:
     """A copy of a panorama uint8 (height, width, 3) with boxes and labels of one side, "first" or "second".
 
     Lines and letters grow with the picture. A label stands beside its box, inside of the picture, where it
-    hides least of other boxes and labels; in a crowd it is the number alone.
+    hides least of other boxes and labels; in a crowd it is the number alone. That of a moved thing names the
+    number that it has on the other side, too.
     """
     check_pictures(image, image)
     if side not in SIDES:
@@ -107,8 +109,9 @@ def annotate(image: np.ndarray, table: pd.DataFrame, side: str) -> np.ndarray:
             cv2.rectangle(picture, (int(x0), int(y0)), (int(x1), int(y1)), colour, line + around)
     taken = np.vstack([boxes + np.array([-line, -line, line, line]), np.zeros((len(rows), 4), int)])
     for k, row in enumerate(rows):
-        text = f"{row['id']} {row['label'] or 'unsure'}"
-        for words in (text if len(text) <= 20 else text[:19] + "…", str(row["id"])):
+        number = _number(row)
+        text = f"{number} {row['label'] or 'unsure'}"
+        for words in (text if len(text) <= 20 else text[:19] + "…", number):
             tag = _tag(words, COLOURS[row["change"]], size, (height, width))
             spot, hidden = _spot(tag.shape[:2], taken[k], np.delete(taken, k, 0), (height, width))
             if hidden < 0.05:
@@ -116,6 +119,13 @@ def annotate(image: np.ndarray, table: pd.DataFrame, side: str) -> np.ndarray:
         taken[len(rows) + k] = spot
         picture[spot[1] : spot[3], spot[0] : spot[2]] = tag
     return picture
+
+
+def _number(row: Mapping) -> str:
+    """Of a row's label: "5"; of a moved thing "23→2" where it was, "2←23" where it is."""
+    if row["change"] != "moved":
+        return str(row["id"])
+    return f"{row['id']}{'→' if row['seen'] == 'first' else '←'}{row['partner']}"
 
 
 def shrunk(image: np.ndarray, scale: float) -> np.ndarray:

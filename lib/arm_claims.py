@@ -80,8 +80,8 @@ def _best(found: dict) -> str | None:
              if cell["best"] and cell["best"]["chosen_on"] == "validation"]  # fmt: skip
     pairs = {cell["n_winter"]: cell["best"]["difference"][YOUDEN]["pairs"] for cell in cells}
     most = max(pairs.values(), default=0)
-    rows = [["winter crops", "best with a generator", "best without", "with less without ↑",
-             f"{MEASURES['car_recall']}, with less without"]]  # fmt: skip
+    rows = [["winter crops", "best with a generator", "best without", "with minus without ↑",
+             f"{MEASURES['car_recall']}: with minus without"]]  # fmt: skip
     for cell in cells:
         if pairs[cell["n_winter"]] == most:  # few seeds say nothing
             names = (ARMS[cell["best"][side]].label for side in ("with", "without"))

@@ -36,7 +36,7 @@ def table2(
     winter, noncars = (winter_of(summary, metric) for metric in ("winter_car_recall", NONCARS))
     panels = [
         ("car_recall", "heldout", "summer cars: recall"),
-        ("winter_car_recall", "paper", f"{winter}: car recall,\nprotocol paper (W itself)"),
+        ("winter_car_recall", "paper", f"{winter}: car recall,\nprotocol paper (those it learnt from)"),
         ("winter_car_recall", "heldout", f"{winter}: car recall,\nheld out"),
         (EQUAL_SHARE, "heldout", "the same at the control's\nshare of false cars"),
         ("noncar_called_car", "heldout", "summer non-cars\ncalled car"),
@@ -77,13 +77,13 @@ def table2(
         _point_at_hidden(axis, summary[chosen], arms, colours)
     axes[0, 0].set_yticks(range(len(arms)), list(map(label_of, arms)))
     axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
+    named = {blue: "blue: with winter crops", orange: "orange: with a generator", GREY: "grey: with neither"}
+    named = ", ".join(words for colour, words in named.items() if colour in colours)
     seeds = int(summary["n_seeds"].max())
     told = f"means of {seeds} seeds (small points), 95 % intervals over them" if seeds > 1 else (
         "one seed, 95 % intervals within it")  # fmt: skip
     figure.suptitle(
-        f"Table 2, split by {split}: {frames}\n({told}; blue: with winter crops, orange: with a generator, "
-        "grey: with neither; dashes: the paper)",
-        fontsize=11,
+        f"Table 2, split by {split}: {frames}\n({told}; {named}; dashes: the paper)", fontsize=11
     )
     return figure
 

@@ -22,7 +22,7 @@ from PIL import Image
 from lib.runs import atomic_path
 from lib.visdrone import CLASSES
 
-PALETTE = dict(zip(CLASSES, sns.color_palette("colorblind", len(CLASSES)), strict=True))
+PALETTE = dict(zip(CLASSES, sns.color_palette("bright", len(CLASSES)), strict=True))
 GREY = "0.45"  # of what others are compared with
 BESIDE = {"|": "bar", "x": "cross"}  # marks of `recall_changes`, and what they are called
 COLOURS, LINES = 10, ("-", "--", ":")  # of many curves: another kind of line when the colours are used up
@@ -287,9 +287,10 @@ def distances(new: np.ndarray, heldout: np.ndarray, threshold: float, winter: st
     axis.axvline(threshold, color="black", linestyle=":", label="a copy is nearer than this")
     axis.set(
         xlabel="RMS difference to the nearest training image or its mirror image (0..255)",
+        ylabel="share per grey level",
         title="New, or a copy?",
     )
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

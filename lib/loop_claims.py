@@ -50,10 +50,11 @@ def loop_tables(figures: Path) -> list[str]:
         title = f"Automatic loop, profile `{profile}`: {told}; change of recall on the test part, points"
         if not tables:  # said once
             title += (f". *Weak*: on the validation part known over {100 * rule['gap']:.0f} points worse in "
-                      "winter than in summer; *kept*: no class loses over "
-                      f"{100 * rule['tolerance']:.0f} points there; *control*, *crops repeated*: as "
-                      "many steps and the same share without new images, or with the winter crops "
-                      "instead")  # fmt: skip
+                      "winter than in summer; *kept*: no class loses more there than "
+                      f"{100 * rule['tolerance']:.0f} points or one object, whichever is more (a class of "
+                      f"under {rule['fewest']} objects: more than chance explains); *control*, *crops "
+                      "repeated*: as many steps and the same share without new images, or with the winter "
+                      "crops instead")  # fmt: skip
         command = _command(profile, list(reports))
         rows = [["class (objects)", *WAYS.values()], *_changes(found)]
         time = _time(figures / profile, list(reports))

@@ -16,10 +16,12 @@ import contextlib
 import io
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import pandas as pd
 import torch
+from pandas.io.formats.style import Styler
 
 SIDE = 32
 CHUNK = 1024  # images at once: bounds the memory of every function here
@@ -240,3 +242,11 @@ def set_quality(generated: np.ndarray, real: np.ndarray, features: Callable[[np.
         "equal_size": _compare(generated[drawn], found[drawn], real[half], truth[half], seed),
         "floor": _compare(real[other], truth[other], real[half], truth[half], seed),
     }
+
+
+def set_table(rows: Mapping[str, Mapping]) -> Styler:
+    """Measures of image sets (parts of `set_quality`) by name as a table, a column a set, three digits."""
+    table = pd.DataFrame({name: {key: value for key, value in row.items() if isinstance(value, float)}
+                          for name, row in rows.items()})  # fmt: skip
+    plain = {name: name.replace("_", " ") for name in (*table.index, *table.columns)}
+    return table.rename(index=plain, columns=plain).style.format("{:.3g}").set_uuid("set-quality")

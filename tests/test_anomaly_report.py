@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.anomaly_pictures import COLOURS, _rgb, annotate, before_after, before_after_figure
+from lib.anomaly_pictures import COLOURS, _number, _rgb, annotate, before_after, before_after_figure
 from lib.anomaly_report import write_report
 from lib.anomaly_table import (
     COLUMNS,
@@ -167,6 +167,13 @@ def test_labels_grow_with_the_picture_and_fit_a_tiny_one():
     assert inked(3000, 4500) == pytest.approx(inked(1200, 1800), rel=0.15)
     for size in ((12, 14), (40, 30), (1, 1)):
         inked(*size)
+
+
+def test_the_label_of_a_moved_thing_names_its_number_on_the_other_side():
+    where = {"id": 23, "partner": 2, "change": "moved", "seen": "first"}
+    assert _number(where) == "23→2"
+    assert _number(where | {"id": 2, "partner": 23, "seen": "second"}) == "2←23"
+    assert _number(where | {"partner": None, "change": "disappeared"}) == "23"
 
 
 def test_labels_do_not_hide_other_things():

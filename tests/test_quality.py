@@ -173,3 +173,13 @@ def test_works_without_torch_fidelity(monkeypatch):
     points = np.random.default_rng(0).normal(size=(30, 4))
     assert qu.frechet_distance(points, points) == pytest.approx(0, abs=1e-9)
     assert np.isfinite(qu.kernel_distance(points, points + 1)).all()
+
+
+def test_the_table_of_sets_has_a_column_a_set_and_three_digits():
+    sets = {"equal_size": {"recall": 0.96012, "nearest_rms_median": 30.25}, "floor": {"recall": 1.0}}
+    sets["floor"]["seed"] = 0
+    text = qu.set_table(sets).to_html()
+    assert text == qu.set_table(sets).to_html(), "the same each time: notebooks are compared"
+    for shown in (">equal size<", ">floor<", ">recall<", ">nearest rms median<", ">0.96<", ">30.2<", ">1<"):
+        assert shown in text
+    assert ">seed<" not in text, "a number of the run, not a measure"

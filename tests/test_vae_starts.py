@@ -54,7 +54,8 @@ def test_bounds_of_the_first_steps_do_not_hide_the_others():
 
     high = rows(-9, 500, 700, 800, 900, 1000)
     axis = vae_starts.curves_figure({"scratch": high, "transferred": rows(*[-9e5] + [600] * 5)}).axes[2]
-    assert axis.get_ylim() == (450.0, 1050.0) and axis.get_title() == "below it: down to -900,000 at step 1"
+    assert axis.get_ylim() == (450.0, 1050.0)
+    assert axis.get_title() == "encoder from the classifier: -900,000 at step 1"
     axis = vae_starts.curves_figure({"scratch": rows(500, 400, 450, 460, 470, 480)}).axes[2]
     assert axis.get_title() == ""
 
