@@ -48,7 +48,7 @@ HEADLINE = (GRID, "embedded-grid", "embedded")  # profiles that stand beside the
 SHORTLY = (  # of Table 2 for the README: title, metric, protocol, arms
     ("Winter cars known, tested on those that the generator learnt from (as in the paper)",
      "winter_car_recall", "paper", SHOWN),
-    ("Winter cars known, from other recordings", "winter_car_recall", "heldout", SHOWN),
+    ("Winter cars known, from recordings new to the generator", "winter_car_recall", "heldout", SHOWN),
     ("Snow-covered other objects called car", NONCARS, None, SHOWN),
     ("Summer cars known", "car_recall", None, SHOWN),
     ("Overall accuracy, six classes, summer", "accuracy", None, ("none", "vae_transfer")),

@@ -239,7 +239,7 @@ def test_the_headline_has_the_paper_beside_ours_an_arm_a_row(figures):
     # the paper's arm is that of its equation; what a profile has not measured is a dash
     assert [line[1] for line in arms] == ["71.2", "–", "–", "–", "92.4", "–", "–"]
     assert arms[0][2:] == ["70.0 [69.0, 71.0]"] * 2 and arms[2][2:] == ["–", "–"]
-    held = next(k for k, line in enumerate(lines) if "other recordings" in line[0])
+    held = next(k for k, line in enumerate(lines) if "new to the generator" in line[0])
     assert lines[held + 1] == ["before", "–", "50.0 [49.0, 51.0]", "50.0 [49.0, 51.0]"]
     assert shortly.count("**") == 2 * len(claims.SHORTLY)
 
