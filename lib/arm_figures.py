@@ -77,8 +77,8 @@ def table2(
         _point_at_hidden(axis, summary[chosen], arms, colours)
     axes[0, 0].set_yticks(range(len(arms)), list(map(label_of, arms)))
     axes[0, 0].set_ylim(len(arms) - 0.45, -0.65)
-    named = {blue: "blue: with winter crops", orange: "orange: with a generator", GREY: "grey: with neither"}
-    named = ", ".join(words for colour, words in named.items() if colour in colours)
+    words = {blue: "blue: with winter crops", orange: "orange: with a generator", GREY: "grey: with neither"}
+    named = ", ".join(word for colour, word in words.items() if colour in colours)
     seeds = int(summary["n_seeds"].max())
     told = f"means of {seeds} seeds (small points), 95 % intervals over them" if seeds > 1 else (
         "one seed, 95 % intervals within it")  # fmt: skip

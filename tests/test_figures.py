@@ -35,6 +35,7 @@ def test_table2_names_the_data_and_each_winter(noncars, said):
     titles = [axis.get_title() for axis in figure.axes]
     assert [title.split(":")[0] for title in titles[1:3]] == ["winter crops"] * 2
     assert titles[5].startswith(f"{said}: non-cars")
+    assert "blue: with winter crops, orange: with a generator, grey: with neither" in figure.get_suptitle()
 
 
 def test_table2_shows_each_seed_and_a_line_for_each_arm():
@@ -45,6 +46,7 @@ def test_table2_shows_each_seed_and_a_line_for_each_arm():
     assert [len(x) for x in points] == [3, 3, 3]
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [ARMS[arm].label for arm in arms]
+    assert "over them; orange: with a generator, grey: with neither;" in figure.get_suptitle()  # no blue
 
 
 def test_curves_show_numbers_in_order_and_the_control_as_a_level():
